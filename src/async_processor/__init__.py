@@ -1,0 +1,1 @@
+"""Background work inside an application's own asyncio process."""

@@ -1,0 +1,1 @@
+"""The ``async-processor`` command, one module per subcommand."""

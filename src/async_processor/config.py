@@ -1,0 +1,176 @@
+"""Settings beyond the constructor's arguments. Frozen, checked on construction, readable from the environment."""
+
+from __future__ import annotations
+
+import math
+import os
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Self
+
+from .errors import ConfigurationError
+
+ENV_PREFIX = "ASYNC_PROCESSOR_"
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class _Settings:
+    """Shared reading and checking. Every number is a limit or a duration: finite, and 0 or more."""
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for item in fields(self):
+            _check(type(self).__name__, item.name, hints[item.name], getattr(self, item.name))
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, prefix: str = ENV_PREFIX) -> Self:
+        """Defaults, with every field replaced whose variable ``PREFIX + FIELD`` is set.
+
+        Raises:
+            ConfigurationError: a variable cannot be read as its field's type; the message names it.
+        """
+        found = os.environ if environ is None else environ
+        hints = typing.get_type_hints(cls)
+        values = {
+            item.name: _parse(f"{prefix}{item.name.upper()}", hints[item.name], found[f"{prefix}{item.name.upper()}"])
+            for item in fields(cls)
+            if f"{prefix}{item.name.upper()}" in found
+        }
+        return cls(**values)
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class SpeechConfig(_Settings):
+    """Settings of speech recognition, emotion from the voice, and the spoken answer.
+
+    Attributes:
+        max_audio_bytes: largest recording accepted.
+        max_audio_s: longest recording accepted, in seconds.
+    """
+
+    max_audio_bytes: int = 50_000_000
+    max_audio_s: float = 600.0
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class AIConfig(_Settings):
+    """Settings of the reply generator.
+
+    Attributes:
+        provider: "auto" goes by the keys in the environment and falls back to the offline companion.
+        model: model name for the hosted provider. There is no default: vendors switch names off.
+        base_url: address of an OpenAI-compatible server; None for the vendor's own (or ``OPENAI_BASE_URL``).
+        api_key: the key; None to take ``OPENAI_API_KEY`` or ``ANTHROPIC_API_KEY``. Never shown or logged.
+        max_tokens_parameter: name under which the server takes the limit.
+        request_timeout_s: seconds for one request.
+        max_prompt_chars: longest prompt accepted, context included.
+        max_tokens_limit: largest ``max_tokens`` accepted.
+        max_response_bytes: largest answer read from a server.
+    """
+
+    provider: Literal["auto", "openai", "anthropic", "scripted"] = "auto"
+    model: str | None = None
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    max_tokens_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_completion_tokens"
+    request_timeout_s: float = 30.0
+    max_prompt_chars: int = 20_000
+    max_tokens_limit: int = 4_096
+    max_response_bytes: int = 4_000_000
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class ProcessorConfig(_Settings):
+    """How a processor behaves. Durations in seconds, sizes in bytes unless the name says otherwise.
+
+    Attributes:
+        reserved_slots: slots per lane that only CRITICAL and HIGH may take, in lanes of four slots or more.
+        max_wait_s: how long a ready task may be overtaken before the starvation guard helps it.
+        dependency_timeout_s: how long a task waits for a dependency that nobody submits.
+        cancel_grace_s: how long a coroutine may take to end after it was cancelled.
+        max_results: how many finished tasks are remembered.
+        result_ttl_s: how long a finished task is remembered.
+        max_payload_bytes: largest payload accepted, counting bytes and text.
+        max_result_bytes: largest result accepted, counting bytes and text.
+        max_abandoned_threads: how many timed-out threads may linger before the thread lane refuses work.
+        retry_base_s: upper bound of the first retry's delay; doubles with each attempt.
+        retry_max_s: largest delay between attempts, also for ``Retry-After``.
+        callback_timeout_s: how long a task's callback may take.
+        start_method: how worker processes are started.
+        worker_start_timeout_s: how long a worker process may take until it is ready.
+        worker_max_tasks: attempts after which a worker process is replaced; 0 for never.
+        worker_max_memory_mb: size in MiB at which an idle worker process is replaced; 0 for never.
+        memory_fraction: part of the machine's or container's memory that memory-intensive tasks may fill.
+        memory_default_mb: assumed peak of a memory-intensive task whose type has not run yet.
+        loop_stall_s: an event loop blocked for longer is reported, with the stack that blocked it.
+        profile_slowest: with profiling on, how many of the slowest attempts per type keep their profile.
+        speech: settings of the speech processors.
+        ai: settings of the reply processor.
+    """
+
+    reserved_slots: int = 1
+    max_wait_s: float = 60.0
+    dependency_timeout_s: float = 300.0
+    cancel_grace_s: float = 1.0
+    max_results: int = 10_000
+    result_ttl_s: float = 3_600.0
+    max_payload_bytes: int = 64 * 1024 * 1024
+    max_result_bytes: int = 64 * 1024 * 1024
+    max_abandoned_threads: int = 20
+    retry_base_s: float = 0.5
+    retry_max_s: float = 60.0
+    callback_timeout_s: float = 30.0
+    start_method: Literal["forkserver", "spawn"] = "forkserver"
+    worker_start_timeout_s: float = 60.0
+    worker_max_tasks: int = 1_000
+    worker_max_memory_mb: float = 1_024.0
+    memory_fraction: float = 0.8
+    memory_default_mb: float = 512.0
+    loop_stall_s: float = 0.2
+    profile_slowest: int = 3
+    speech: SpeechConfig = field(default_factory=SpeechConfig)
+    ai: AIConfig = field(default_factory=AIConfig)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, prefix: str = ENV_PREFIX) -> Self:
+        """As for all settings; ``speech`` and ``ai`` read ``PREFIX + SPEECH_...`` and ``PREFIX + AI_...``."""
+        # Named explicitly: zero-argument super() loses its class in a slotted dataclass.
+        own = _Settings.from_env.__func__(cls, environ, prefix)  # type: ignore[attr-defined]
+        return replace(  # type: ignore[no-any-return]
+            own,
+            speech=SpeechConfig.from_env(environ, f"{prefix}SPEECH_"),
+            ai=AIConfig.from_env(environ, f"{prefix}AI_"),
+        )
+
+
+def _check(owner: str, name: str, hint: Any, value: Any) -> None:
+    choices = typing.get_args(hint)
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        if value not in choices:
+            raise ConfigurationError(f"{owner}.{name} must be one of {', '.join(choices)}, not {value!r}")
+        return
+    wanted = choices if origin is types.UnionType else (hint,)
+    numeric = float in wanted
+    accepted = (*wanted, int) if numeric else wanted
+    if not isinstance(value, accepted) or isinstance(value, bool) != (bool in wanted):
+        shown = " or ".join(getattr(item, "__name__", str(item)) for item in wanted)
+        raise ConfigurationError(f"{owner}.{name} must be {shown}, not {type(value).__name__}")
+    if isinstance(value, int | float) and not isinstance(value, bool) and (not math.isfinite(value) or value < 0):
+        raise ConfigurationError(f"{owner}.{name} must be a finite number of 0 or more, not {value!r}")
+
+
+def _parse(variable: str, hint: Any, text: str) -> Any:
+    wanted = typing.get_args(hint) if typing.get_origin(hint) is types.UnionType else (hint,)
+    if types.NoneType in wanted and text == "":
+        return None
+    try:
+        if int in wanted:
+            return int(text)
+        if float in wanted:
+            return float(text)
+    except ValueError:
+        raise ConfigurationError(f"{variable} must be a number, not {text!r}") from None
+    return text

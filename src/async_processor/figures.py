@@ -1,0 +1,66 @@
+"""Figures that one part of the engine hands to another: lanes to the engine, the engine to whoever watches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .model import LaneName, TaskPriority
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class LaneStatistics:
+    """Figures of a lane, for metrics and health.
+
+    Attributes:
+        healthy: whether the lane can take work now.
+        reason: why not, in words; empty when healthy.
+        workers: slot -> process id, for lanes with processes.
+        replaced_workers: worker processes started to take the place of another, so far.
+        abandoned: attempts given up that still run (threads, stubborn coroutines).
+        abandoned_total: attempts given up so far.
+        stale_reports: reports of abandoned attempts that came later and were dropped.
+    """
+
+    healthy: bool = True
+    reason: str = ""
+    workers: Mapping[str, int] = field(default_factory=dict)
+    replaced_workers: int = 0
+    abandoned: int = 0
+    abandoned_total: int = 0
+    stale_reports: int = 0
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class EngineState:
+    """What only the engine knows, at one moment.
+
+    Attributes:
+        running: whether it takes work.
+        at: seconds of the monotonic clock.
+        queue_size: accepted tasks that do not run now: waiting for dependencies, for a slot or for a retry.
+        running_tasks: tasks with an attempt in a slot.
+        waiting_for_dependencies, ready, in_backoff: the parts of ``queue_size``.
+        ready_by_priority: ready tasks by the priority they have now.
+        oldest_ready_age: seconds that the longest-waiting ready task has waited; 0.0 if there is none.
+        slots: every slot, and the id of the task it runs, or None.
+        lanes: figures of each lane.
+        reserved_memory_mb: memory set aside for running memory-intensive tasks.
+        memory_limit_mb: how much may be set aside.
+        learned_memory_mb: task type -> expected peak, learned from earlier attempts.
+    """
+
+    running: bool
+    at: float
+    queue_size: int = 0
+    running_tasks: int = 0
+    waiting_for_dependencies: int = 0
+    ready: int = 0
+    in_backoff: int = 0
+    ready_by_priority: Mapping[TaskPriority, int] = field(default_factory=dict)
+    oldest_ready_age: float = 0.0
+    slots: Mapping[str, str | None] = field(default_factory=dict)
+    lanes: Mapping[LaneName, LaneStatistics] = field(default_factory=dict)
+    reserved_memory_mb: float = 0.0
+    memory_limit_mb: float = 0.0
+    learned_memory_mb: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""One leaf module per library or hosted service behind a built-in processor."""

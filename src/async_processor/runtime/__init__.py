@@ -1,0 +1,1 @@
+"""Waits: the asyncio shell that carries out what the scheduler decides."""

@@ -1,0 +1,1 @@
+"""Decides: pure and synchronous. No clock, no dice, no I/O of its own."""
