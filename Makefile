@@ -1,0 +1,66 @@
+# Needs Python 3.11 or later, make and a C compiler; sets up the rest itself, in .venv and nowhere else.
+# System packages (a speech synthesiser) come through apt when run as root, and are named otherwise.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+# What another project exported must not leak into this one's environment, nor send its packages elsewhere.
+unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV
+
+DEMO_AUDIO ?= examples/audio/hello_teddy.wav
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types nightly bench clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/demo.stamp ## a spoken sentence through transcription, emotion, reply and spoken answer, offline
+	@scripts/system-packages flite
+	$(BIN)/async-processor talk $(DEMO_AUDIO)
+
+test: $(VENV)/dev.stamp lint types ## lint, types and all tests but the nightly ones
+	@scripts/system-packages flite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.stamp ## style and format (ruff)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+types: $(VENV)/dev.stamp ## types of the package (mypy, strict)
+	$(BIN)/python -m mypy
+
+nightly: $(VENV)/dev.stamp ## the tests that take too long for every run
+	@scripts/system-packages flite
+	$(BIN)/python -m pytest -m nightly --timeout 3600
+
+bench: $(VENV)/bench.stamp ## the figures we claim, measured here
+	$(BIN)/python -m benchmarks
+
+clean: ## remove everything that was made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build dist out
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is older than pyproject.toml when there is something to install; otherwise nothing is done.
+$(VENV)/created.stamp: scripts/create-venv
+	@scripts/create-venv $(PYTHON) $(VENV)
+	@echo "upgrading pip in $(VENV)"
+	@$(PIP) install --upgrade pip
+	@touch $@
+
+$(VENV)/demo.stamp: pyproject.toml $(VENV)/created.stamp
+	@echo "installing what the demo needs into $(VENV)"
+	@$(PIP) install --editable '.[voice,cli,closures]'
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml $(VENV)/created.stamp
+	@echo "installing what the tests need into $(VENV)"
+	@$(PIP) install --editable '.[all]' --group dev
+	@touch $@ $(VENV)/demo.stamp
+
+$(VENV)/bench.stamp: pyproject.toml $(VENV)/dev.stamp
+	@echo "installing what the benchmarks compare with into $(VENV)"
+	@$(PIP) install --group bench
+	@touch $@
