@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import traceback as _traceback
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from .errors import LaneError, RetryableError
@@ -16,6 +17,14 @@ from .errors import LaneError, RetryableError
 MAX_MESSAGE_CHARS = 2_000
 MAX_TRACEBACK_CHARS = 16_000
 _MAX_TRACEBACK_FRAMES = 40
+
+
+class StopReason(Enum):
+    """Why an attempt is asked to stop."""
+
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    SHUTDOWN = "shutdown"
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

@@ -16,23 +16,15 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any, Protocol
 
 from ..context import DependencyResults
 from ..figures import LaneStatistics
 from ..model import LaneName, ProcessingTask
 from ..outcome import AttemptOutcome
+from ..outcome import StopReason as StopReason  # part of this vocabulary, for lanes to import from here
 
 ProcessorFunction = Callable[..., Any]
-
-
-class StopReason(Enum):
-    """Why an attempt is asked to stop."""
-
-    TIMEOUT = "timeout"
-    CANCELLED = "cancelled"
-    SHUTDOWN = "shutdown"
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

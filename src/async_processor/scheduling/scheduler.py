@@ -1,0 +1,449 @@
+"""The scheduler: told what happened, it answers with what must be done, and when it wants to be woken.
+
+Promises:
+
+- Everything is decided here and nothing is done here. Each method takes the time as an argument, changes the
+  state, and leaves commands that the caller takes with ``take_commands`` and carries out in order.
+- A slot is taken in the step that decides, not when the attempt starts; it is freed in the step in which the lane
+  reports, or in which the attempt is abandoned.
+- Exactly one ``Finish`` per task, and none for an attempt that will be retried.
+- A report that carries the token of no running attempt changes nothing: it comes from one that was given up.
+
+It knows nothing of asyncio, of functions and payloads, of stores. Status, readiness and slots live here alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Iterable
+
+from ..model import LaneName, TaskPriority, TaskStatus
+from ..outcome import AttemptOutcome, ErrorInfo, Raised, Returned, StopReason
+from . import messages
+from .admission import Fairness, LaneAdmission, MemoryBudget
+from .graph import DependencyGraph
+from .invariants import check_scheduler
+from .lifecycle import Phase, Step
+from .records import Abandon, Command, Finish, Lanes, LaneTraits, Retried, Start, Stop, TaskRecord
+from .retry import Retry, RetryPolicy
+from .timers import Due, Timer, Timers
+
+
+class Scheduler:
+    """All tasks, and what follows from each event.
+
+    Args:
+        lanes: the lanes there are.
+        queue_size: how many tasks may wait. Retries, and tasks that others already wait for, need no room.
+        fairness: reserved slots and the starvation guard.
+        retry: the backoff.
+        memory_limit_mb: how much memory memory-intensive tasks may set aside together.
+        max_results, result_ttl: how many ended tasks are remembered, and for how many seconds.
+        rng: the dice of the backoff.
+    """
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        *,
+        queue_size: int = 1_000,
+        fairness: Fairness | None = None,
+        retry: RetryPolicy | None = None,
+        memory_limit_mb: float = float("inf"),
+        max_results: int = 10_000,
+        result_ttl: float = 3_600.0,
+        rng: random.Random,
+    ) -> None:
+        self.queue_size = queue_size
+        self.memory = MemoryBudget(memory_limit_mb)
+        self._traits: dict[LaneName, LaneTraits] = dict(lanes)
+        self._lanes = {
+            name: LaneAdmission(traits.slots, fairness or Fairness(), self.memory) for name, traits in lanes.items()
+        }
+        self._retry = retry or RetryPolicy()
+        self._rng = rng
+        self._max_results = max_results
+        self._result_ttl = result_ttl
+        self._graph = DependencyGraph(self._urgency_changed)
+        self._timers = Timers(self._timer_holds)
+        self._running: dict[int, TaskRecord] = {}
+        self._finished: deque[TaskRecord] = deque()
+        self._commands: list[Command] = []
+        self._paused = False
+        self._last_seq = 0
+        self._last_token = 0
+        self._waiting = 0
+        self._backoff = 0
+
+    # ---- questions
+
+    def find(self, task_id: str) -> TaskRecord | None:
+        """The record of a task that is known."""
+        return self._graph.records.get(task_id)
+
+    def records(self) -> Iterable[TaskRecord]:
+        """All records that are known, in order of submission. For inspection: O(all tasks)."""
+        return self._graph.records.values()
+
+    def has_room_for(self, task_id: str) -> bool:
+        """Whether a task of this id may be submitted now. One that others wait for always may: they hold the room."""
+        return self.pending < self.queue_size or self._graph.is_awaited(task_id)
+
+    @property
+    def pending(self) -> int:
+        """How many tasks have not ended and do not run: the size of the queue."""
+        return self._waiting + self.ready + self._backoff
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait for dependencies."""
+        return self._waiting
+
+    @property
+    def ready(self) -> int:
+        """How many tasks wait for a slot."""
+        return sum(lane.ready for lane in self._lanes.values())
+
+    @property
+    def backoff(self) -> int:
+        """How many tasks wait for the time of their next attempt."""
+        return self._backoff
+
+    @property
+    def running(self) -> int:
+        """How many tasks hold a slot."""
+        return len(self._running)
+
+    @property
+    def idle(self) -> bool:
+        """Whether every task has ended."""
+        return not self._running and not self.pending
+
+    def ready_ids(self) -> list[str]:
+        """Ids of the tasks that wait for a slot only. For inspection: O(all tasks)."""
+        return [record.id for record in self.records() if record.phase is Phase.READY]
+
+    def ready_by_priority(self) -> dict[TaskPriority, int]:
+        """How many tasks of each urgency wait for a slot."""
+        counts = [lane.ready_by_urgency() for lane in self._lanes.values()]
+        return {priority: sum(count[priority] for count in counts) for priority in TaskPriority}
+
+    def oldest_ready_at(self) -> float | None:
+        """Since when the longest-waiting ready task has been ready."""
+        oldest = [lane.longest_waiting() for lane in self._lanes.values()]
+        return min((record.ready_at for record in oldest if record is not None), default=None)
+
+    def slots(self) -> dict[str, TaskRecord | None]:
+        """Every slot and the record it runs."""
+        return {slot: record for lane in self._lanes.values() for slot, record in lane.slots.items()}
+
+    def next_wakeup(self) -> float | None:
+        """When ``wake`` should be called next, if nothing else happens."""
+        due = self._timers.next_at()
+        if self._finished:
+            expiry = self._finished[0].finished_at + self._result_ttl
+            return expiry if due is None else min(due, expiry)
+        return due
+
+    def take_commands(self) -> list[Command]:
+        """What must be done, in order. Each command is given once."""
+        commands, self._commands = self._commands, []
+        return commands
+
+    # ---- events
+
+    def submit(self, record: TaskRecord, now: float) -> None:
+        """A task was handed in. Room is the caller's to ask for, with ``has_room_for``.
+
+        Raises:
+            DuplicateTaskError: its id is known.
+            CyclicDependencyError: it would wait for itself. In both cases nothing has changed.
+        """
+        failed = self._graph.add(record)
+        self._last_seq += 1
+        record.seq = self._last_seq
+        record.submitted_at = now
+        self._waiting += 1
+        if failed and not record.run_anyway:
+            self._cancel_for(record, failed[0], now)
+            self._cascade(record, now)
+        elif record.unmet == 0:
+            self._make_ready(record, Step.RELEASE, now)
+            self._dispatch(record.lane, now)
+        elif self._graph.missing(record):
+            record.deadline = now + record.dependency_timeout
+            self._timers.schedule(record.deadline, Due.DEPENDENCY, record, record.seq)
+
+    def attempt_began(self, token: int, now: float) -> None:
+        """The function of an attempt is about to be called; its timeout counts from here."""
+        record = self._running.get(token)
+        if record is not None and record.phase is Phase.RUNNING and record.deadline is None:
+            record.started_at = now
+            self._set_deadline(record, now)
+
+    def attempt_ended(self, token: int, outcome: AttemptOutcome, now: float) -> bool:
+        """A lane reported the end of an attempt. False if it is the end of none that runs: then nothing changes."""
+        record = self._running.get(token)
+        if record is None:
+            return False
+        record.outcome = outcome
+        self._end_attempt(record, outcome, now)
+        return True
+
+    def cancel(self, task_id: str, now: float) -> list[str]:
+        """Somebody wants a task not to go on. Gives the ids that this cancels, first the one asked for."""
+        record = self.find(task_id)
+        if record is None or record.finished or record.stop_reason in (StopReason.CANCELLED, StopReason.SHUTDOWN):
+            return []
+        error = messages.cancelled_by_caller(record)
+        if record.phase in (Phase.RUNNING, Phase.STOPPING):
+            record.error = error
+            # Its end is certain from here on, so its dependents go first: stopping may free a slot for one of them.
+            record.stop_reason = StopReason.CANCELLED
+            cascaded = self._cascade(record, now)
+            self._stop(record, StopReason.CANCELLED, now)
+            return [task_id, *cascaded]
+        self._finish(record, Step.CANCEL, error, now)
+        return [task_id, *self._cascade(record, now)]
+
+    def wake(self, now: float) -> None:
+        """Time has passed."""
+        touched: set[LaneName] = set()
+        while (timer := self._timers.pop_due(now)) is not None:
+            self._on_due(timer, now)
+            touched.add(timer.record.lane)
+        for name in touched:
+            self._dispatch(name, now)
+        self._expire_results(now)
+
+    def memory_changed(self, *, under_pressure: bool, now: float) -> None:
+        """Memory as measured became too full to start anything large, or is no longer."""
+        self.memory.under_pressure = under_pressure
+        for name in self._lanes:
+            self._dispatch(name, now)
+
+    # ---- shutdown
+
+    def pause(self) -> None:
+        """Start nothing more."""
+        self._paused = True
+
+    def cancel_waiting(self, now: float) -> None:
+        """End every task that holds no slot; the processor is shutting down."""
+        waiting = [item for item in self.records() if item.phase in (Phase.WAITING, Phase.READY, Phase.BACKOFF)]
+        for record in waiting:
+            self._finish(record, Step.CANCEL, messages.shut_down_waiting(record), now)
+        for record in waiting:
+            self._graph.settle(record)
+        self._trim_results()
+
+    def stop_running(self, now: float) -> None:
+        """Ask every running attempt to end; the processor is shutting down."""
+        for record in list(self._running.values()):
+            if record.stop_reason is None or record.stop_reason is StopReason.TIMEOUT:
+                record.error = messages.shut_down_running(record)
+                self._stop(record, StopReason.SHUTDOWN, now)
+
+    def abandon_running(self, now: float) -> None:
+        """Give up every attempt that still holds a slot."""
+        self.stop_running(now)
+        for record in list(self._running.values()):
+            self._abandon(record, now)
+
+    # ---- starting
+
+    def _make_ready(self, record: TaskRecord, step: Step, now: float) -> None:
+        self._left_place(record)
+        record.advance(step)
+        record.ready_at = now
+        self._lanes[record.lane].push(record)
+
+    def _dispatch(self, name: LaneName, now: float) -> None:
+        lane = self._lanes[name]
+        while not self._paused and (record := lane.choose(now)) is not None:
+            self._start(lane, record, now)
+
+    def _start(self, lane: LaneAdmission, record: TaskRecord, now: float) -> None:
+        slot = lane.take(record, now)
+        lane.removed(record)
+        record.advance(Step.START)
+        self._last_token += 1
+        record.token = self._last_token
+        record.slot = slot
+        record.attempt += 1
+        record.started_at = now
+        record.stop_reason = record.outcome = record.deadline = None
+        if record.first_started_at is None:
+            record.first_started_at = now
+        self._running[record.token] = record
+        if self._traits[record.lane].begins_at_once:
+            self._set_deadline(record, now)
+        self._commands.append(Start(record, record.token))
+
+    def _set_deadline(self, record: TaskRecord, now: float) -> None:
+        if record.timeout is not None:
+            record.deadline = now + record.timeout
+            self._timers.schedule(record.deadline, Due.DEADLINE, record, record.token)
+
+    # ---- ending
+
+    def _end_attempt(self, record: TaskRecord, outcome: AttemptOutcome, now: float) -> None:
+        """The attempt has left its slot, one way or another."""
+        lane = self._lanes[record.lane]
+        del self._running[record.token]
+        lane.release(record)
+        if record.deadline is not None or record.phase is Phase.STOPPING:
+            self._timers.lost()
+        if record.phase is Phase.STOPPING:
+            self._end_stopped(record, now)
+        elif isinstance(outcome, Returned):
+            self._finish(record, Step.SUCCEED, None, now)
+        elif isinstance(outcome, Raised):
+            self._end_failed(record, outcome.error, Step.FAIL, now)
+        else:
+            # A lane must not stop what nobody asked to stop; if it does, that is a failure of the lane.
+            self._end_failed(record, messages.stopped_unasked(record), Step.FAIL, now)
+        self._cascade(record, now)
+        # Memory is one budget for all lanes; a slot is its own lane's.
+        for name in (record.lane,) if record.memory_mb is None else self._lanes:
+            self._dispatch(name, now)
+
+    def _end_stopped(self, record: TaskRecord, now: float) -> None:
+        if record.stop_reason is StopReason.TIMEOUT:
+            self._end_failed(record, messages.timed_out(record), Step.TIME_OUT, now)
+        else:
+            self._finish(record, Step.CANCEL, record.error, now)
+
+    def _end_failed(self, record: TaskRecord, error: ErrorInfo, last_step: Step, now: float) -> None:
+        decision = self._retry.decide(
+            error, attempt=record.attempt, max_retries=record.max_retries, rng=self._rng
+        )  # fmt: skip
+        if not isinstance(decision, Retry) or self._paused:
+            self._finish(record, last_step, error, now)
+            return
+        record.error = error
+        record.advance(Step.RETRY)
+        self._backoff += 1
+        self._timers.schedule(now + decision.after, Due.BACKOFF, record, record.attempt)
+        self._commands.append(Retried(record, decision.after, error))
+
+    def _finish(self, record: TaskRecord, step: Step, error: ErrorInfo | None, now: float) -> None:
+        """End a task. Its dependents are left to ``_cascade``, which every caller owes."""
+        self._left_place(record)
+        record.advance(step)
+        record.error = error
+        record.finished_at = now
+        self._finished.append(record)
+        self._commands.append(Finish(record))
+
+    def _left_place(self, record: TaskRecord) -> None:
+        """Take a record out of the count or queue that its phase means."""
+        if record.phase is Phase.WAITING:
+            self._waiting -= 1
+            if record.deadline is not None:
+                self._timers.lost()
+        elif record.phase is Phase.READY:
+            self._lanes[record.lane].removed(record)
+        elif record.phase is Phase.BACKOFF:
+            self._backoff -= 1
+
+    # ---- dependents
+
+    def _cascade(self, record: TaskRecord, now: float) -> list[str]:
+        """Carry the end of a task, or its certain end, on to all that wait for it. Gives the ids it cancelled.
+
+        A task that was cancelled while running has not ended, but how it will is certain: what would be cancelled
+        for it is cancelled now. Dependents that run anyway wait for the real end.
+        """
+        cancelled: list[str] = []
+        ended: deque[TaskRecord] = deque([record])
+        while ended:
+            item = ended.popleft()
+            if item.finished:
+                dependents = self._graph.settle(item)
+            elif item.stop_reason in (StopReason.CANCELLED, StopReason.SHUTDOWN):
+                dependents = list(item.dependents or ())
+            else:
+                break
+            completed = item.finished and item.status is TaskStatus.COMPLETED
+            for dependent in dependents:
+                if not (completed or dependent.run_anyway):
+                    self._cancel_for(dependent, item, now)
+                    cancelled.append(dependent.id)
+                    ended.append(dependent)
+                elif dependent.unmet == 0:
+                    self._make_ready(dependent, Step.RELEASE, now)
+                    self._dispatch(dependent.lane, now)
+        self._trim_results()
+        return cancelled
+
+    def _cancel_for(self, record: TaskRecord, dependency: TaskRecord, now: float) -> None:
+        root_id = dependency.root or dependency.id
+        record.root = root_id
+        error = messages.dependency_failed(record, dependency, self.find(root_id))
+        self._finish(record, Step.CANCEL, error, now)
+
+    def _urgency_changed(self, record: TaskRecord, former: int) -> None:
+        if record.phase is Phase.READY:
+            self._lanes[record.lane].reprioritised(record, former)
+
+    # ---- stopping
+
+    def _stop(self, record: TaskRecord, reason: StopReason, now: float) -> None:
+        """Ask a running attempt to end, or change why it was asked."""
+        first = record.phase is Phase.RUNNING
+        record.stop_reason = reason
+        if not first:
+            return
+        record.advance(Step.STOP)
+        if record.deadline is not None:
+            self._timers.lost()
+        self._commands.append(Stop(record, record.token, reason))
+        grace = self._traits[record.lane].stop_grace
+        if grace > 0:
+            self._timers.schedule(now + grace, Due.GRACE, record, record.token)
+        else:
+            self._abandon(record, now)
+
+    def _abandon(self, record: TaskRecord, now: float) -> None:
+        self._commands.append(Abandon(record, record.token))
+        self._end_attempt(record, messages.ABANDONED, now)
+
+    # ---- time
+
+    def _timer_holds(self, timer: Timer) -> bool:
+        record = timer.record
+        if timer.due is Due.DEADLINE:
+            return record.token == timer.stamp and record.phase is Phase.RUNNING
+        if timer.due is Due.GRACE:
+            return record.token == timer.stamp and record.phase is Phase.STOPPING
+        if timer.due is Due.BACKOFF:
+            return record.attempt == timer.stamp and record.phase is Phase.BACKOFF
+        return record.phase is Phase.WAITING
+
+    def _on_due(self, timer: Timer, now: float) -> None:
+        record = timer.record
+        if timer.due is Due.DEADLINE:
+            self._stop(record, StopReason.TIMEOUT, now)
+        elif timer.due is Due.GRACE:
+            self._abandon(record, now)
+        elif timer.due is Due.BACKOFF:
+            self._make_ready(record, Step.RESUME, now)
+        else:
+            missing = self._graph.missing(record)
+            if missing:
+                self._finish(record, Step.FAIL, messages.never_submitted(record, missing), now)
+                self._cascade(record, now)
+
+    def _expire_results(self, now: float) -> None:
+        while self._finished and self._finished[0].finished_at + self._result_ttl <= now:
+            self._graph.forget(self._finished.popleft())
+
+    def _trim_results(self) -> None:
+        while len(self._finished) > self._max_results:
+            self._graph.forget(self._finished.popleft())
+
+    def check(self) -> None:
+        """Assert every invariant. Slow; every test calls it."""
+        check_scheduler(self)
