@@ -61,11 +61,14 @@ class AIConfig(_Settings):
     Attributes:
         provider: "auto" goes by the keys in the environment and falls back to the offline companion.
         model: model name for the hosted provider. There is no default: vendors switch names off.
-        base_url: address of an OpenAI-compatible server; None for the vendor's own (or ``OPENAI_BASE_URL``).
+        base_url: address of the server, for OpenAI's protocol usually ending in ``/v1``; None to take
+            ``OPENAI_BASE_URL`` or ``ANTHROPIC_BASE_URL``, or else the vendor's own.
         api_key: the key; None to take ``OPENAI_API_KEY`` or ``ANTHROPIC_API_KEY``. Never shown or logged.
         max_tokens_parameter: name under which the server takes the limit.
         request_timeout_s: seconds for one request.
         max_prompt_chars: longest prompt accepted, context included.
+        max_tokens: length of a reply where the payload names none, in tokens; for models that think before they
+            speak, leave room for their thoughts.
         max_tokens_limit: largest ``max_tokens`` accepted.
         max_response_bytes: largest answer read from a server.
     """
@@ -77,6 +80,7 @@ class AIConfig(_Settings):
     max_tokens_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_completion_tokens"
     request_timeout_s: float = 30.0
     max_prompt_chars: int = 20_000
+    max_tokens: int = 300
     max_tokens_limit: int = 4_096
     max_response_bytes: int = 4_000_000
 
