@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -10,6 +11,9 @@ from .clock import Clock, SystemClock
 from .model import ProcessingType, TaskResult
 
 logger = logging.getLogger("async_processor.task")
+
+current_task_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("async_processor_task_id", default=None)
+"""The id of the task whose attempt this code runs in, on the event loop and in threads; None outside of one."""
 
 ProgressSink = Callable[[float, str], None]
 

@@ -14,7 +14,7 @@ The rules:
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -84,6 +84,11 @@ class Lane(Protocol):
     @property
     def name(self) -> LaneName:
         """Which lane this is."""
+        ...
+
+    @property
+    def slots(self) -> Sequence[str]:
+        """The names of its slots: the worker ids of the metrics."""
         ...
 
     @property

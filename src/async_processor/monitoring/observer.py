@@ -70,7 +70,7 @@ class TaskProgress(NamedTuple):
 
 
 class TaskFinished(NamedTuple):
-    """A task ended. ``waited`` and ``ran`` are of the last attempt, ``total`` from submit to end."""
+    """A task ended. ``ran`` is of the last attempt, 0.0 if none started; ``total`` is from submit to end."""
 
     task_id: str
     task_type: str

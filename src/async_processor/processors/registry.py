@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigurationError
-from ..model import LaneName, ProcessingType, parse_task_type
+from ..errors import AsyncProcessorError, ConfigurationError
+from ..model import LaneName, ProcessingTask, ProcessingType, parse_task_type
 
 ProcessorFunction = Callable[..., Any]
 PayloadCheck = Callable[[Mapping[str, Any]], None]
@@ -99,6 +99,15 @@ def _wants_context(func: ProcessorFunction) -> bool:
 
 def _name(func: ProcessorFunction) -> str:
     return getattr(func, "__qualname__", None) or repr(func)
+
+
+def failing(error: AsyncProcessorError) -> ProcessorSpec:
+    """A spec for a task that cannot run: its one attempt fails with ``error``, on the event loop, at once."""
+
+    async def fail(_task: ProcessingTask) -> None:
+        raise error
+
+    return ProcessorSpec(func=fail, is_async=True, wants_context=False, lane=LaneName.ASYNC)
 
 
 class ProcessorRegistry:

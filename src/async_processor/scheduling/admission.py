@@ -100,6 +100,11 @@ class LaneAdmission:
         """How many tasks are ready."""
         return len(self._light) + len(self._heavy)
 
+    @property
+    def heavy_ready(self) -> int:
+        """How many memory-intensive tasks are ready."""
+        return len(self._heavy)
+
     def ready_by_urgency(self) -> list[int]:
         """How many tasks of each urgency are ready; the index is the urgency."""
         return [light + heavy for light, heavy in zip(self._light.by_urgency, self._heavy.by_urgency, strict=True)]

@@ -16,7 +16,7 @@ def check_scheduler(scheduler: Scheduler) -> None:
 
     Reads the scheduler's private parts: it is one of them, kept apart only so that each can be read alone.
     """
-    scheduler._graph.check()
+    scheduler._graph.check(cascading=scheduler.cascading)
     by_phase: dict[Phase, list[TaskRecord]] = {phase: [] for phase in Phase}
     for record in scheduler.records():
         by_phase[record.phase].append(record)

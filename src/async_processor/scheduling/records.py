@@ -30,6 +30,7 @@ class TaskRecord:
         dependents: records that wait for this one.
         lent: how many unfinished dependents there are of each urgency; None before the first.
         root: the id of the task whose end made this one be cancelled.
+        started_at, ended_at: of the last attempt.
         error: what went wrong, of the last failed attempt or for good.
         outcome: what the last attempt reported.
     """
@@ -42,6 +43,7 @@ class TaskRecord:
         "dependency_timeout",
         "dependents",
         "depends_on",
+        "ended_at",
         "error",
         "finished_at",
         "first_started_at",
@@ -111,6 +113,7 @@ class TaskRecord:
         self.ready_at = 0.0
         self.first_started_at: float | None = None
         self.started_at: float | None = None
+        self.ended_at: float | None = None
         self.finished_at = 0.0
         self.deadline: float | None = None
         self._final: TaskStatus | None = None

@@ -14,9 +14,11 @@ It knows nothing of asyncio, of functions and payloads, of stores. Status, readi
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from ..model import LaneName, TaskPriority, TaskStatus
 from ..outcome import AttemptOutcome, ErrorInfo, Raised, Returned, StopReason
@@ -28,6 +30,19 @@ from .lifecycle import Phase, Step
 from .records import Abandon, Command, Finish, Lanes, LaneTraits, Retried, Start, Stop, TaskRecord
 from .retry import Retry, RetryPolicy
 from .timers import Due, Timer, Timers
+
+# Dependents told of an end in one step. A task may have a hundred thousand of them; telling all at once would block
+# the event loop for a second.
+CASCADE_BUDGET = 256
+
+
+class _Wave(NamedTuple):
+    """Dependents to be told that ``record`` has ended, or (if not ``ended``) certainly will be cancelled."""
+
+    record: TaskRecord
+    ended: bool
+    dependents: Iterator[TaskRecord]
+    cancelled: list[str] | None
 
 
 class Scheduler:
@@ -69,6 +84,7 @@ class Scheduler:
         self._timers = Timers(self._timer_holds)
         self._running: dict[int, TaskRecord] = {}
         self._finished: deque[TaskRecord] = deque()
+        self._waves: deque[_Wave] = deque()
         self._commands: list[Command] = []
         self._paused = False
         self._last_seq = 0
@@ -81,6 +97,10 @@ class Scheduler:
     def find(self, task_id: str) -> TaskRecord | None:
         """The record of a task that is known."""
         return self._graph.records.get(task_id)
+
+    def running_record(self, token: int) -> TaskRecord | None:
+        """The record whose attempt carries this token; None if that attempt has ended or was given up."""
+        return self._running.get(token)
 
     def records(self) -> Iterable[TaskRecord]:
         """All records that are known, in order of submission. For inspection: O(all tasks)."""
@@ -116,6 +136,16 @@ class Scheduler:
         return len(self._running)
 
     @property
+    def memory_matters(self) -> bool:
+        """Whether memory-intensive tasks run, or could start but for memory."""
+        return self.memory.running > 0 or any(lane.heavy_ready for lane in self._lanes.values())
+
+    @property
+    def cascading(self) -> bool:
+        """Whether dependents of ended tasks have yet to be told; then ``wake`` should be called at once."""
+        return bool(self._waves)
+
+    @property
     def idle(self) -> bool:
         """Whether every task has ended."""
         return not self._running and not self.pending
@@ -140,6 +170,8 @@ class Scheduler:
 
     def next_wakeup(self) -> float | None:
         """When ``wake`` should be called next, if nothing else happens."""
+        if self._waves:
+            return float("-inf")
         due = self._timers.next_at()
         if self._finished:
             expiry = self._finished[0].finished_at + self._result_ttl
@@ -192,23 +224,30 @@ class Scheduler:
         return True
 
     def cancel(self, task_id: str, now: float) -> list[str]:
-        """Somebody wants a task not to go on. Gives the ids that this cancels, first the one asked for."""
+        """Somebody wants a task not to go on. Gives the ids that this cancels, first the one asked for.
+
+        The list grows as long as ``cascading`` holds: a cascade over very many tasks takes several steps.
+        """
         record = self.find(task_id)
         if record is None or record.finished or record.stop_reason in (StopReason.CANCELLED, StopReason.SHUTDOWN):
             return []
+        cancelled = [task_id]
         error = messages.cancelled_by_caller(record)
         if record.phase in (Phase.RUNNING, Phase.STOPPING):
             record.error = error
             # Its end is certain from here on, so its dependents go first: stopping may free a slot for one of them.
-            record.stop_reason = StopReason.CANCELLED
-            cascaded = self._cascade(record, now)
-            self._stop(record, StopReason.CANCELLED, now)
-            return [task_id, *cascaded]
-        self._finish(record, Step.CANCEL, error, now)
-        return [task_id, *self._cascade(record, now)]
+            stopping, record.stop_reason = record.phase is Phase.STOPPING, StopReason.CANCELLED
+            self._cascade(record, now, cancelled)
+            if not stopping:
+                self._stop(record, StopReason.CANCELLED, now)
+        else:
+            self._finish(record, Step.CANCEL, error, now)
+            self._cascade(record, now, cancelled)
+        return cancelled
 
     def wake(self, now: float) -> None:
         """Time has passed."""
+        self._carry_on(now)
         touched: set[LaneName] = set()
         while (timer := self._timers.pop_due(now)) is not None:
             self._on_due(timer, now)
@@ -273,7 +312,7 @@ class Scheduler:
         record.slot = slot
         record.attempt += 1
         record.started_at = now
-        record.stop_reason = record.outcome = record.deadline = None
+        record.stop_reason = record.outcome = record.deadline = record.ended_at = None
         if record.first_started_at is None:
             record.first_started_at = now
         self._running[record.token] = record
@@ -293,6 +332,7 @@ class Scheduler:
         lane = self._lanes[record.lane]
         del self._running[record.token]
         lane.release(record)
+        record.ended_at = now
         if record.deadline is not None or record.phase is Phase.STOPPING:
             self._timers.lost()
         if record.phase is Phase.STOPPING:
@@ -350,33 +390,56 @@ class Scheduler:
 
     # ---- dependents
 
-    def _cascade(self, record: TaskRecord, now: float) -> list[str]:
-        """Carry the end of a task, or its certain end, on to all that wait for it. Gives the ids it cancelled.
+    def _cascade(self, record: TaskRecord, now: float, cancelled: list[str] | None = None) -> None:
+        """Carry the end of a task, or its certain end, on to all that wait for it, and on from there.
+
+        Args:
+            cancelled: where to note the ids of the tasks that are cancelled for it.
+        """
+        self._spread(record, cancelled)
+        self._carry_on(now)
+
+    def _spread(self, record: TaskRecord, cancelled: list[str] | None) -> None:
+        """Note who must be told of a task's end.
 
         A task that was cancelled while running has not ended, but how it will is certain: what would be cancelled
         for it is cancelled now. Dependents that run anyway wait for the real end.
         """
-        cancelled: list[str] = []
-        ended: deque[TaskRecord] = deque([record])
-        while ended:
-            item = ended.popleft()
-            if item.finished:
-                dependents = self._graph.settle(item)
-            elif item.stop_reason in (StopReason.CANCELLED, StopReason.SHUTDOWN):
-                dependents = list(item.dependents or ())
-            else:
-                break
-            completed = item.finished and item.status is TaskStatus.COMPLETED
-            for dependent in dependents:
-                if not (completed or dependent.run_anyway):
-                    self._cancel_for(dependent, item, now)
-                    cancelled.append(dependent.id)
-                    ended.append(dependent)
-                elif dependent.unmet == 0:
-                    self._make_ready(dependent, Step.RELEASE, now)
-                    self._dispatch(dependent.lane, now)
+        if record.finished:
+            dependents = self._graph.settle(record)
+        elif record.stop_reason in (StopReason.CANCELLED, StopReason.SHUTDOWN):
+            dependents = list(record.dependents or ())
+        else:
+            return
+        if dependents:
+            self._waves.append(_Wave(record, record.finished, iter(dependents), cancelled))
+
+    def _carry_on(self, now: float) -> None:
+        """Tell dependents, as many as one step may take. What is left is told when ``wake`` is called next."""
+        budget = CASCADE_BUDGET
+        while self._waves and budget:
+            wave = self._waves[0]
+            for dependent in itertools.islice(wave.dependents, budget):
+                self._tell(dependent, wave, now)
+                budget -= 1
+            if budget:
+                self._waves.popleft()
         self._trim_results()
-        return cancelled
+
+    def _tell(self, dependent: TaskRecord, wave: _Wave, now: float) -> None:
+        """A task that ``dependent`` waits for has ended, or certainly will."""
+        if dependent.finished:
+            return
+        dependent.unmet -= wave.ended
+        completed = wave.ended and wave.record.status is TaskStatus.COMPLETED
+        if not (completed or dependent.run_anyway):
+            self._cancel_for(dependent, wave.record, now)
+            if wave.cancelled is not None:
+                wave.cancelled.append(dependent.id)
+            self._spread(dependent, wave.cancelled)
+        elif dependent.unmet == 0:
+            self._make_ready(dependent, Step.RELEASE, now)
+            self._dispatch(dependent.lane, now)
 
     def _cancel_for(self, record: TaskRecord, dependency: TaskRecord, now: float) -> None:
         root_id = dependency.root or dependency.id

@@ -1,0 +1,361 @@
+"""The processor itself: the face that callers see. No policy: the scheduler decides, the engine carries out."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from .clock import Clock, SystemClock
+from .config import ProcessorConfig
+from .context import current_task_id
+from .errors import ConfigurationError, ProcessorNotRunningError, UnknownTaskError
+from .execution.base import Lane
+from .figures import EngineState
+from .model import LaneName, ProcessingTask, ProcessingType, TaskResult, TaskStatus
+from .monitoring.health import HealthReport, health_report
+from .monitoring.hub import ObserverHub
+from .monitoring.learned_memory import LearnedMemory
+from .monitoring.loop_watch import LoopWatch
+from .monitoring.memory import MemoryReader
+from .monitoring.observer import Observer
+from .monitoring.performance import PerformanceMonitor
+from .processors.builtin import builtin_registry
+from .processors.registry import ProcessorFunction, inspect_function
+from .runtime.engine import Engine
+from .runtime.lanes import LaneSizes, make_lanes, traits_of
+from .runtime.memory_gate import MemoryGate
+from .runtime.shutdown import shut_down
+from .scheduling.admission import Fairness
+from .scheduling.retry import RetryPolicy
+from .scheduling.scheduler import Scheduler
+from .task_manager import TaskManager
+
+_F = TypeVar("_F", bound=ProcessorFunction)
+LaneFactory = Callable[[LaneSizes, ProcessorConfig, Clock], Mapping[LaneName, Lane]]
+
+
+class AdvancedAsyncProcessor:
+    """Runs tasks inside the application's own asyncio process.
+
+    Use it with ``async with``, or call ``start`` and ``shutdown``. All methods belong to the event loop on which it
+    was started.
+
+    Args:
+        max_workers: slots on the event loop.
+        max_thread_workers: threads.
+        max_process_workers: worker processes.
+        queue_size: how many tasks may wait; beyond it ``submit_task`` waits.
+        enable_monitoring: count, measure, and watch the event loop.
+        enable_profiling: also measure processor time and memory of every attempt, and profile them.
+        config: everything else; by default from the environment (``ASYNC_PROCESSOR_...``).
+        clock: the time; for tests.
+        lanes: makes the lanes; for tests.
+        rng: the dice of the backoff; for tests.
+
+    Raises:
+        ConfigurationError: a setting cannot be used.
+    """
+
+    def __init__(
+        self,
+        max_workers: int = 10,
+        max_thread_workers: int = 5,
+        max_process_workers: int = 2,
+        queue_size: int = 1_000,
+        enable_monitoring: bool = True,
+        enable_profiling: bool = False,
+        *,
+        config: ProcessorConfig | None = None,
+        clock: Clock | None = None,
+        lanes: LaneFactory = make_lanes,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.config = ProcessorConfig.from_env() if config is None else config
+        self._sizes = LaneSizes(max_workers, max_thread_workers, max_process_workers)
+        if type(queue_size) is not int or queue_size < 1:
+            raise ConfigurationError(f"queue_size must be a whole number of 1 or more, not {queue_size!r}")
+        self._queue_size = queue_size
+        self._monitoring = enable_monitoring
+        self._profiling = enable_profiling
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._make_lanes = lanes
+        self._rng = random.Random() if rng is None else rng  # noqa: S311 - jitter, no secret
+        self._registry = builtin_registry(self.config)
+        self._learned = LearnedMemory()
+        self.monitor = PerformanceMonitor(self._clock, profiling=enable_profiling, slowest=self.config.profile_slowest)
+        self._hub = ObserverHub(self.monitor) if enable_monitoring else ObserverHub()
+        self._watch = LoopWatch(self.config.loop_stall_s)
+        self._engine: Engine | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._start_lock = asyncio.Lock()
+        self.task_manager = TaskManager(lambda: None if self._engine is None else self._engine.scheduler)
+
+    # ---- life
+
+    async def start(self) -> None:
+        """Begin to take tasks. Does nothing if it does already; after a shutdown it begins anew, empty.
+
+        Raises:
+            LaneError: a lane cannot work on this machine.
+        """
+        async with self._start_lock:
+            if self._closing is not None:
+                await asyncio.shield(self._closing)
+            if self._engine is not None and self._closing is None:
+                return
+            engine = self._make_engine()
+            await engine.start()
+            if self._monitoring:
+                self._watch.start()
+            self._engine, self._closing = engine, None
+
+    async def shutdown(self, timeout: float = 30.0) -> None:
+        """Stop taking tasks, let running ones end, then cancel them, then end them by force.
+
+        Returns within ``timeout`` + 1 seconds, whatever the tasks do. Tasks that had not started, and those that did
+        not end in time, end CANCELLED with an error that says so; whoever waits for one is released. May be called
+        again, at the same time, and from within a task (which is then cancelled).
+
+        Args:
+            timeout: seconds that running tasks are given.
+        """
+        if not 0 <= timeout < float("inf"):
+            raise ConfigurationError(f"shutdown timeout must be a finite number of 0 or more, not {timeout!r}")
+        if self._start_lock.locked():
+            # A start is under way: wait for it, or it would begin to run what is being ended.
+            async with self._start_lock:
+                pass
+        if self._engine is None:
+            return
+        if self._closing is None:
+            closing = self._close(self._engine, timeout, current_task_id.get())
+            self._closing = asyncio.create_task(closing, name="async-processor-shutdown")
+        await asyncio.shield(self._closing)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.shutdown()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it takes tasks."""
+        return self._engine is not None and self._closing is None
+
+    @property
+    def _running(self) -> bool:
+        # The guide's examples look here.
+        return self.is_running
+
+    # ---- tasks
+
+    async def submit_task(self, task: ProcessingTask) -> str:
+        """Hand a task in; waits while ``queue_size`` tasks wait.
+
+        Returns:
+            The task's id, once the task is accepted.
+
+        Raises:
+            InvalidTaskError: a field cannot be used; ``DuplicateTaskError`` and ``CyclicDependencyError`` among them.
+            ProcessorNotAvailableError: no function is registered under the task's own type name.
+            ProcessorNotRunningError: not started, or shut down.
+        """
+        return await self._current().submit(task)
+
+    def submit_task_nowait(self, task: ProcessingTask) -> str:
+        """As ``submit_task``, but never waits.
+
+        Raises:
+            QueueFullError: ``queue_size`` tasks wait already; and whatever ``submit_task`` raises.
+        """
+        return self._current().submit_nowait(task)
+
+    async def cancel_task(self, task_id: str) -> list[str]:
+        """Cancel a task and all that wait for it; returns when its attempt, if one ran, has ended or was given up.
+
+        Returns:
+            The ids that this call cancelled, first the one asked for. Empty, and so false, if the task is unknown,
+            has ended, or is being cancelled already.
+        """
+        if self._engine is None:
+            return []
+        cancelled = self._engine.cancel(task_id)
+        await self._engine.until_cascaded()
+        if cancelled and current_task_id.get() != task_id and self._engine.scheduler.find(task_id) is not None:
+            await self.wait_for_task(task_id)
+        return cancelled
+
+    async def wait_for_task(self, task_id: str, timeout: float | None = None) -> TaskResult:
+        """The result of a task, once it has ended for good.
+
+        Args:
+            timeout: seconds to wait; the task itself goes on afterwards.
+
+        Raises:
+            UnknownTaskError: no such task was submitted, or its result is no longer kept.
+            TimeoutError: it has not ended in time.
+        """
+        if self._engine is None:
+            raise UnknownTaskError(f"no task {task_id!r} is known: the processor was not started", task_id=task_id)
+        job, future = self._engine.waiter(task_id)
+        try:
+            if timeout is None:
+                return await future
+            async with asyncio.timeout(timeout):
+                return await future
+        finally:
+            job.forget_waiter(future)
+
+    async def wait_until_idle(self, timeout: float | None = None) -> None:
+        """Return once no task waits or runs.
+
+        Raises:
+            TimeoutError: some still do after ``timeout`` seconds.
+        """
+        if self._engine is not None:
+            async with asyncio.timeout(timeout):
+                await self._engine.until_idle()
+
+    async def get_task_status(self, task_id: str) -> TaskStatus | None:
+        """Where a task stands; None if no such task is known."""
+        record = None if self._engine is None else self._engine.scheduler.find(task_id)
+        return None if record is None else record.status
+
+    async def get_task_result(self, task_id: str) -> TaskResult | None:
+        """The result of a task; None if it has not ended, or no such task is known."""
+        return None if self._engine is None else self._engine.result(task_id)
+
+    # ---- processor functions
+
+    @overload
+    def register_processor(self, task_type: ProcessingType | str, func: _F, **options: Any) -> _F: ...
+    @overload
+    def register_processor(self, task_type: ProcessingType | str, **options: Any) -> Callable[[_F], _F]: ...
+    def register_processor(
+        self, task_type: ProcessingType | str, func: _F | None = None, **options: Any
+    ) -> _F | Callable[[_F], _F]:
+        """Use a function for all tasks of a type that are submitted from now on. Also as a decorator.
+
+        Args:
+            task_type: a ``ProcessingType``, or a name of one's own.
+            func: called as ``func(task)``, or ``func(task, context)`` if it takes a second parameter. Sync or async.
+            options: ``cpu_intensive``, ``io_bound``, ``memory_intensive``: hints for all its tasks; ``lane``: the
+                one lane (``"async"``, ``"thread"``, ``"process"``) it may run in, whatever the hints say.
+
+        Raises:
+            ConfigurationError: the function or an option cannot be used.
+        """
+        if func is None:
+            return lambda decorated: self.register_processor(task_type, decorated, **options)
+        self._registry.register(task_type, inspect_function(func, **_checked_options(options)))
+        return func
+
+    # ---- figures
+
+    async def get_performance_metrics(self) -> dict[str, Any]:
+        """Figures of this moment, in JSON types; the keys are listed on the documentation page of monitoring."""
+        await self.monitor.refresh_memory()
+        return self.monitor.snapshot(self._state(), self._watch)
+
+    async def health(self) -> HealthReport:
+        """Whether it works, and if not, why."""
+        return health_report(self._state(), self.monitor, self._watch)
+
+    def add_observer(self, observer: Observer) -> None:
+        """Have an observer told of everything that happens from now on."""
+        self._hub.add(observer)
+
+    def remove_observer(self, observer: Observer) -> bool:
+        """Tell an observer nothing more; whether it was told before."""
+        return self._hub.remove(observer)
+
+    def __repr__(self) -> str:
+        state = self._state()
+        return (
+            f"<AdvancedAsyncProcessor {'running' if self.is_running else 'not running'}: "
+            f"{state.queue_size} waiting, {state.running_tasks} running, {len(state.slots)} slots>"
+        )
+
+    # ---- inner
+
+    def _current(self) -> Engine:
+        if self._engine is None:
+            raise ProcessorNotRunningError("the processor was not started: call `await processor.start()` first")
+        return self._engine
+
+    def _state(self) -> EngineState:
+        if self._engine is None:
+            return EngineState(running=False, at=self._clock.monotonic())
+        return self._engine.state()
+
+    def _make_engine(self) -> Engine:
+        config, clock = self.config, self._clock
+        lanes = self._make_lanes(self._sizes, config, clock)
+        gate = MemoryGate(config.memory_fraction, MemoryReader(), clock)
+        scheduler = Scheduler(
+            traits_of(lanes),
+            queue_size=self._queue_size,
+            fairness=Fairness(reserved_slots=config.reserved_slots, max_wait=config.max_wait_s),
+            retry=RetryPolicy(base=config.retry_base_s, maximum=config.retry_max_s),
+            memory_limit_mb=gate.limit_mb,
+            max_results=config.max_results,
+            result_ttl=config.result_ttl_s,
+            rng=self._rng,
+        )
+        return Engine(
+            scheduler=scheduler,
+            lanes=lanes,
+            registry=self._registry,
+            config=config,
+            clock=clock,
+            hub=self._hub,
+            gate=gate,
+            learned=self._learned,
+            profile=self._profiling,
+        )
+
+    async def _close(self, engine: Engine, timeout: float, own: str | None) -> None:
+        try:
+            await shut_down(engine, self._registry, self._clock, timeout, own)
+        finally:
+            self._watch.stop()
+
+
+def _checked_options(options: dict[str, Any]) -> dict[str, Any]:
+    known = {"cpu_intensive", "io_bound", "memory_intensive", "lane"}
+    unknown = sorted(options.keys() - known)
+    if unknown:
+        raise ConfigurationError(
+            f"register_processor has no option {unknown[0]!r}; it takes {', '.join(sorted(known))}"
+        )
+    if options.get("lane") is not None:
+        try:
+            return {**options, "lane": LaneName(options["lane"])}
+        except ValueError:
+            lanes = ", ".join(item.value for item in LaneName)
+            raise ConfigurationError(f"lane must be one of {lanes}, not {options['lane']!r}") from None
+    return options
+
+
+async def create_processor(
+    max_workers: int = 10,
+    max_thread_workers: int = 5,
+    max_process_workers: int = 2,
+    queue_size: int = 1_000,
+    enable_monitoring: bool = True,
+    enable_profiling: bool = False,
+    **options: Any,
+) -> AdvancedAsyncProcessor:
+    """Make a processor and start it. Takes the arguments of ``AdvancedAsyncProcessor``."""
+    processor = AdvancedAsyncProcessor(
+        max_workers, max_thread_workers, max_process_workers, queue_size, enable_monitoring, enable_profiling, **options
+    )
+    await processor.start()
+    return processor

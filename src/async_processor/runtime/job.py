@@ -1,0 +1,147 @@
+"""What the engine keeps beside the scheduler's record of a task, and how a task becomes a record."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+
+from ..config import ProcessorConfig
+from ..errors import InvalidTaskError, PermanentError, ProcessorNotAvailableError
+from ..model import ProcessingTask, ProcessingType, TaskResult
+from ..monitoring.learned_memory import LearnedMemory
+from ..processors.registry import ProcessorRegistry, ProcessorSpec, failing
+from ..scheduling.records import TaskRecord
+from ..scheduling.routing import Hints, route
+from .sizes import payload_size
+
+
+class Job:
+    """The running side of a task: its function, its context, who waits for it, its result.
+
+    Once the result is there, task, function and context are let go: results are kept for long, payloads are not.
+    """
+
+    __slots__ = ("result", "spec", "task", "variables", "waiters")
+
+    def __init__(self, task: ProcessingTask, spec: ProcessorSpec, variables: contextvars.Context) -> None:
+        self.task: ProcessingTask | None = task
+        self.spec: ProcessorSpec | None = spec
+        self.variables: contextvars.Context | None = variables
+        self.waiters: list[asyncio.Future[TaskResult]] | None = None
+        self.result: TaskResult | None = None
+
+    def wait(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[TaskResult]:
+        """A future of its own for whoever wants to wait for the result."""
+        future: asyncio.Future[TaskResult] = loop.create_future()
+        if self.result is not None:
+            future.set_result(self.result)
+        elif self.waiters is None:
+            self.waiters = [future]
+        else:
+            self.waiters.append(future)
+        return future
+
+    def forget_waiter(self, future: asyncio.Future[TaskResult]) -> None:
+        """Whoever waited has gone."""
+        if self.waiters is not None and future in self.waiters:
+            self.waiters.remove(future)
+
+    def resolve(self, result: TaskResult) -> None:
+        """The result is there: wake everybody, let everything else go."""
+        self.result = result
+        waiters, self.waiters = self.waiters, None
+        self.task = self.spec = self.variables = None
+        for future in waiters or ():
+            if not future.done():
+                future.set_result(result)
+
+
+class JobFactory:
+    """Turns a caller's task into a record for the scheduler.
+
+    Args:
+        registry: the processor functions.
+        config: limits and defaults.
+        learned: peak memory by task type, as seen so far.
+    """
+
+    def __init__(self, registry: ProcessorRegistry, config: ProcessorConfig, learned: LearnedMemory) -> None:
+        self._registry = registry
+        self._config = config
+        self._learned = learned
+
+    def make(self, task: ProcessingTask) -> TaskRecord:
+        """Check a task and put everything together.
+
+        Raises:
+            InvalidTaskError: a field cannot be used, or the payload is too large.
+            ProcessorNotAvailableError: nothing is registered under the task's own type name.
+        """
+        if not isinstance(task, ProcessingTask):
+            raise InvalidTaskError(f"submit a ProcessingTask (create_task makes one), not {type(task).__name__}")
+        # Fields may have been assigned since construction.
+        task.validate()
+        self._check_size(task)
+        spec = self._spec_of(task)
+        memory_intensive = task.memory_intensive or spec.memory_intensive
+        hints = Hints(
+            is_async=spec.is_async,
+            cpu_intensive=task.cpu_intensive or spec.cpu_intensive,
+            io_bound=task.io_bound or spec.io_bound,
+            memory_intensive=memory_intensive,
+            pinned=spec.lane,
+        )
+        return TaskRecord(
+            task.id,
+            lane=route(hints),
+            priority=task.priority,
+            timeout=task.timeout,
+            max_retries=task.max_retries,
+            depends_on=tuple(dict.fromkeys(task.depends_on)) if task.depends_on else (),
+            run_anyway=task.on_dependency_failure == "run",
+            dependency_timeout=(
+                self._config.dependency_timeout_s if task.dependency_timeout is None else task.dependency_timeout
+            ),
+            memory_mb=self._memory_of(task) if memory_intensive else None,
+            job=Job(task, spec, contextvars.copy_context()),
+        )
+
+    def _spec_of(self, task: ProcessingTask) -> ProcessorSpec:
+        spec = self._registry.get(task.task_type)
+        if spec is None:
+            problem = _not_available(task, self._registry)
+            if not isinstance(task.task_type, ProcessingType):
+                # A name of one's own that nobody registered is a slip of the programmer: say so at once.
+                raise problem
+            return failing(problem)
+        if spec.resolve is None:
+            return spec
+        try:
+            return spec.resolve(task.payload)
+        except PermanentError as error:
+            return failing(error)
+
+    def _check_size(self, task: ProcessingTask) -> None:
+        limit = self._config.max_payload_bytes
+        if task.payload and payload_size(task.payload, limit) > limit:
+            raise InvalidTaskError(
+                f"the payload of task {task.id!r} is larger than max_payload_bytes ({limit:,} bytes); "
+                "send less, or raise the limit in ProcessorConfig",
+                field="payload",
+                task_id=task.id,
+            )
+
+    def _memory_of(self, task: ProcessingTask) -> float:
+        if task.memory_mb is not None:
+            return float(task.memory_mb)
+        learned = self._learned.expected_mb(task.task_type)
+        return self._config.memory_default_mb if learned is None else learned
+
+
+def _not_available(task: ProcessingTask, registry: ProcessorRegistry) -> ProcessorNotAvailableError:
+    known = ", ".join(sorted(map(str, registry.types()))) or "none"
+    return ProcessorNotAvailableError(
+        f"task {task.id!r}: no processor function is registered for {str(task.task_type)!r}; register one with "
+        f"processor.register_processor({str(task.task_type)!r}, func). Registered: {known}",
+        task_id=task.id,
+    )
