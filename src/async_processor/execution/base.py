@@ -22,7 +22,7 @@ from ..context import DependencyResults
 from ..figures import LaneStatistics
 from ..model import LaneName, ProcessingTask
 from ..outcome import AttemptOutcome
-from ..outcome import StopReason as StopReason  # part of this vocabulary, for lanes to import from here
+from ..outcome import StopReason as StopReason  # noqa: PLC0414 - part of this vocabulary; lanes import it from here
 
 ProcessorFunction = Callable[..., Any]
 
