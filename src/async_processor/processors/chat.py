@@ -1,0 +1,100 @@
+"""What a reply is asked for with and answered with, whoever answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+FinishReason = Literal["stop", "length", "content_filter", "refusal", "other"]
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Feeling:
+    """How the child seems to feel. What is not known is None.
+
+    Attributes:
+        name: one word, e.g. ``"sad"``.
+        valence: -1.0 (bad) to 1.0 (good).
+        arousal: 0.0 (quiet) to 1.0 (excited).
+    """
+
+    name: str | None = None
+    valence: float | None = None
+    arousal: float | None = None
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class ChatRequest:
+    """One reply wanted. Models that generate language read the first four, scripted ones the others and ``max_tokens``.
+
+    Attributes:
+        system: who the model is to be and the rules it keeps.
+        message: what it is to answer. Words that were heard stand in it as marked data.
+        model: name of the model; None where the provider has none to choose from.
+        max_tokens: longest reply, in tokens.
+        words: what was said to the companion; "" if nothing was understood.
+        feeling: how the speaker seems to feel.
+        age: the speaker's age in years, or None.
+    """
+
+    system: str
+    message: str
+    model: str | None
+    max_tokens: int
+    words: str
+    feeling: Feeling = field(default_factory=Feeling)
+    age: float | None = None
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class ChatReply:
+    """One reply.
+
+    Attributes:
+        text: the reply; empty only when ``finish_reason`` is "content_filter" or "refusal".
+        provider: who answered: "scripted", "openai" (any compatible server) or "anthropic".
+        model: the model that answered, as the provider names it; None where there is none.
+        tokens_used: tokens of request and reply as the provider counted them; None where nobody counted.
+        finish_reason: why the reply ended.
+        offline: whether it was made inside this process, without any request.
+        generated: whether a language model made it.
+    """
+
+    text: str
+    provider: str
+    model: str | None
+    tokens_used: int | None
+    finish_reason: FinishReason
+    offline: bool
+    generated: bool
+
+
+class ChatModel(Protocol):
+    """Whoever answers. Used on one event loop only."""
+
+    @property
+    def provider(self) -> str:
+        """The name that its replies carry."""
+        ...
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        """Answer one request. Several may be under way at once; cancelling one ends it at once.
+
+        Raises:
+            ProviderError: it did not answer, or not usefully; another attempt may help.
+            PermanentError: no other attempt would help. ``AuthenticationError`` when it refused the key.
+            MissingExtraError: its library is not installed.
+        """
+        ...
+
+    async def check(self) -> None:
+        """Find out whether it could answer now, at the cost of at most one small request.
+
+        Raises:
+            AsyncProcessorError: as ``reply`` would.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections. May be called twice."""
+        ...

@@ -1,0 +1,123 @@
+"""Who answers: from the settings and the environment to a chat model.
+
+1. ``AIConfig.provider``, where it is not "auto".
+2. A server that the settings name (``base_url``): OpenAI's protocol.
+3. ``OPENAI_API_KEY`` or ``OPENAI_BASE_URL``; then ``ANTHROPIC_API_KEY``.
+4. Nobody: the scripted companion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+from ..config import AIConfig
+from ..errors import ConfigurationError
+from .chat import ChatModel
+from .providers.anthropic_chat import AnthropicChat
+from .providers.openai_chat import OpenAIChat
+from .providers.scripted_chat import ScriptedChat
+
+# Client libraries want a key; servers of one's own mostly look at none.
+NO_KEY = "no-key-needed"
+_VENDOR_HOSTS = ("openai.com", "anthropic.com")
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Endpoint:
+    """Who answers, and how to get there.
+
+    Attributes:
+        provider: "openai", "anthropic" or "scripted".
+        base_url: address of the server; None for the vendor's own.
+        api_key: the key. Never shown.
+    """
+
+    provider: Literal["openai", "anthropic", "scripted"]
+    base_url: str | None = None
+    api_key: str = field(default="", repr=False)
+
+    @property
+    def at_vendor(self) -> bool:
+        """Whether the vendor itself answers, so that what it switched off cannot."""
+        if self.provider == "scripted":
+            return False
+        host = (urlsplit(self.base_url).hostname or "") if self.base_url else _VENDOR_HOSTS[0]
+        return any(host == vendor or host.endswith(f".{vendor}") for vendor in _VENDOR_HOSTS)
+
+
+def choose(settings: AIConfig, environ: Mapping[str, str]) -> Endpoint:
+    """Who answers under these settings in this environment.
+
+    Raises:
+        ConfigurationError: a key is missing, or key or address cannot be used; says what to set.
+    """
+    provider = _provider(settings, environ)
+    if provider == "scripted":
+        return Endpoint(provider=provider)
+    if provider == "anthropic":
+        key = settings.api_key or environ.get("ANTHROPIC_API_KEY")
+        base_url = settings.base_url or environ.get("ANTHROPIC_BASE_URL") or None
+        if not key:
+            raise _key_missing(provider, "ANTHROPIC_API_KEY")
+    else:
+        key = settings.api_key or environ.get("OPENAI_API_KEY")
+        base_url = settings.base_url or environ.get("OPENAI_BASE_URL") or None
+        if not key and base_url is None:
+            raise _key_missing(provider, "OPENAI_API_KEY")
+    return Endpoint(provider=provider, base_url=_checked_url(base_url), api_key=_checked_key(key or NO_KEY))
+
+
+def open_model(endpoint: Endpoint, settings: AIConfig) -> ChatModel:
+    """A chat model. Opens no connection and loads no library before its first request."""
+    if endpoint.provider == "openai":
+        return OpenAIChat(settings, api_key=endpoint.api_key, base_url=endpoint.base_url)
+    if endpoint.provider == "anthropic":
+        return AnthropicChat(settings, api_key=endpoint.api_key, base_url=endpoint.base_url)
+    return ScriptedChat()
+
+
+def _provider(settings: AIConfig, environ: Mapping[str, str]) -> Literal["openai", "anthropic", "scripted"]:
+    if settings.provider != "auto":
+        return settings.provider
+    if settings.base_url or environ.get("OPENAI_API_KEY") or environ.get("OPENAI_BASE_URL"):
+        return "openai"
+    if environ.get("ANTHROPIC_API_KEY"):
+        return "anthropic"
+    if settings.api_key:
+        raise ConfigurationError(
+            "AIConfig.api_key is set, but not whose key it is: set AIConfig.provider to 'openai' or 'anthropic'"
+        )
+    return "scripted"
+
+
+def _key_missing(provider: str, variable: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"provider {provider!r} needs a key: set {variable} or AIConfig.api_key; "
+        "or set AIConfig.provider to 'scripted' to do without a model"
+    )
+
+
+def _checked_key(key: str) -> str:
+    key = key.strip()  # keys read from files end in a line break
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigurationError("the API key is empty or holds characters that no key has; check where it comes from")
+    return key
+
+
+def _checked_url(url: str | None) -> str | None:
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        usable = False
+    if not usable or not url.isprintable() or " " in url:
+        raise ConfigurationError("base_url must be an address such as 'http://127.0.0.1:11434/v1'")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        # Addresses are logged by the client libraries; keys are not.
+        raise ConfigurationError("base_url must hold no password and no parameters; give a key as AIConfig.api_key")
+    return url

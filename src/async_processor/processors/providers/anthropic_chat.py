@@ -1,0 +1,101 @@
+"""Replies from Anthropic's messages API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ...config import AIConfig
+from ...errors import MissingExtraError
+from ..chat import ChatReply, ChatRequest, FinishReason
+from . import answers
+from .bounded_http import OpenedLater, bounded_client, fetch
+from .failures import Call
+
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
+
+_FINISH: Mapping[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "refusal": "refusal",
+}
+
+
+class AnthropicChat:
+    """A ``ChatModel`` over the messages protocol.
+
+    Args:
+        settings: bounds.
+        api_key: the key.
+        base_url: address of the server; None for Anthropic's own.
+    """
+
+    provider = "anthropic"
+
+    def __init__(self, settings: AIConfig, *, api_key: str, base_url: str | None) -> None:
+        self._settings = settings
+        self._key = api_key
+        self._base_url = base_url
+        self._opened: OpenedLater[AsyncAnthropic] = OpenedLater(self._make)
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        client = await self._opened.get()
+        content = await fetch(
+            lambda: client.messages.with_raw_response.create(
+                model=request.model or "",
+                system=request.system,
+                messages=[{"role": "user", "content": request.message}],
+                max_tokens=request.max_tokens,
+                timeout=self._settings.request_timeout_s,
+            ),
+            self._call(request.model),
+            self._settings.request_timeout_s,
+        )
+        return read_reply(content, request.model)
+
+    async def check(self) -> None:
+        client = await self._opened.get()
+        await fetch(
+            lambda: client.models.with_raw_response.list(limit=1), self._call(None), self._settings.request_timeout_s
+        )
+
+    async def aclose(self) -> None:
+        await self._opened.aclose()
+
+    def _call(self, model: str | None) -> Call:
+        return Call(provider=self.provider, model=model, secret=self._key)
+
+    def _make(self) -> AsyncAnthropic:
+        try:
+            from anthropic import AsyncAnthropic
+        except ImportError as error:
+            raise MissingExtraError("ai", needed_for="AI_RESPONSE with provider 'anthropic'") from error
+        settings = self._settings
+        return AsyncAnthropic(
+            api_key=self._key,
+            base_url=self._base_url,
+            timeout=settings.request_timeout_s,
+            max_retries=0,  # the processor's own retries know the deadline, the jitter and the other tasks
+            open_telemetry=False,  # a switch in the environment would put the child's words into traces
+            http_client=bounded_client(timeout_s=settings.request_timeout_s, max_bytes=settings.max_response_bytes),
+        )
+
+
+def read_reply(content: bytes, asked: str | None) -> ChatReply:
+    """The reply in a message. Blocks that are not text are not looked at: no tool was offered."""
+    body = answers.json_object(content, AnthropicChat.provider)
+    blocks = body.get("content")
+    if not isinstance(blocks, list):
+        raise answers.unusable(AnthropicChat.provider)
+    texts = [block.get("text") for block in blocks if isinstance(block, Mapping) and block.get("type") == "text"]
+    return answers.reply(
+        provider=AnthropicChat.provider,
+        text="".join(text for text in texts if isinstance(text, str)),
+        finish_reason=answers.finish(body.get("stop_reason"), _FINISH),
+        asked=asked,
+        model=body.get("model"),
+        tokens=answers.token_count(body.get("usage"), "input_tokens", "output_tokens"),
+    )

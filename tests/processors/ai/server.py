@@ -1,0 +1,201 @@
+"""A server on loopback that speaks the protocols of both vendors and misbehaves as told.
+
+Raw asyncio streams: a web framework would refuse to send half of what is sent here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+REPLY = "Hello, little friend!"
+
+
+@dataclass
+class Received:
+    """One request as it came in."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Exchange:
+    """One request and the connection to answer it on."""
+
+    received: Received
+    writer: asyncio.StreamWriter
+    reader: asyncio.StreamReader
+    sent: int = 0
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        self.sent += len(data)
+        await self.writer.drain()
+
+    async def answer(self, status: int, body: bytes, *headers: str, kind: str = "application/json") -> None:
+        lines = [f"HTTP/1.1 {status} X", f"Content-Type: {kind}", f"Content-Length: {len(body)}", *headers]
+        await self.send("\r\n".join([*lines, "", ""]).encode() + body)
+
+    async def client_left(self) -> None:
+        """Return when the other side has closed the connection."""
+        while await self.reader.read(65_536):
+            pass
+
+
+Behaviour = Callable[[Exchange], Awaitable[None]]
+
+
+@dataclass
+class LoopbackServer:
+    """Answers every request by ``behaviour``; remembers what came in."""
+
+    behaviour: Behaviour
+    port: int = 0
+    received: list[Received] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    connections: int = 0
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _server: asyncio.Server | None = None
+    scheme: str = "http"
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    async def start(self, tls: ssl.SSLContext | None = None) -> None:
+        self.scheme = "http" if tls is None else "https"
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, ssl=tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def aclose(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self.connections += 1
+        try:
+            while (received := await _read_request(reader)) is not None:
+                exchange = Exchange(received, writer, reader)
+                self.received.append(received)
+                self.exchanges.append(exchange)
+                self.arrived.set()
+                await self.behaviour(exchange)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client left in the middle, or the test is over
+        finally:
+            self.left.set()
+            writer.close()
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError, ssl.SSLError):
+                await writer.wait_closed()
+
+
+async def _read_request(reader: asyncio.StreamReader) -> Received | None:
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    except asyncio.IncompleteReadError:
+        return None
+    first, *lines = head.split("\r\n")
+    method, path, _ = first.split(" ")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Received(method, path, headers, body)
+
+
+def completion(path: str, text: str | None = REPLY, *, finish: str | None = None, model: str = "test-model") -> Any:
+    """A right answer in the protocol that the path belongs to."""
+    if path.endswith("/chat/completions"):
+        message = {"role": "assistant", "content": text}
+        usage = {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17}
+        choice = {"index": 0, "message": message, "finish_reason": finish or "stop"}
+        return {"id": "c1", "object": "chat.completion", "model": model, "choices": [choice], "usage": usage}
+    if path.endswith("/messages"):
+        blocks = [] if text is None else [{"type": "text", "text": text}]
+        usage = {"input_tokens": 12, "output_tokens": 5}
+        reason = finish or "end_turn"
+        return {"id": "m1", "type": "message", "model": model, "content": blocks, "stop_reason": reason, "usage": usage}
+    return {"object": "list", "data": [{"id": model}], "has_more": False, "first_id": None, "last_id": None}
+
+
+def says(text: str | None = REPLY, **options: Any) -> Behaviour:
+    async def behave(exchange: Exchange) -> None:
+        await exchange.answer(200, json.dumps(completion(exchange.received.path, text, **options)).encode())
+
+    return behave
+
+
+def answers(status: int, body: Any, *headers: str, kind: str = "application/json") -> Behaviour:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+    async def behave(exchange: Exchange) -> None:
+        await exchange.answer(status, content, *headers, kind=kind)
+
+    return behave
+
+
+def refuses(status: int, code: str, *headers: str, message: str = "no", **more: Any) -> Behaviour:
+    """An error as OpenAI and Anthropic write theirs, both at once."""
+    return answers(status, {"type": "error", "error": {"type": code, "code": code, "message": message, **more}}, *headers)
+
+
+async def never_answers(exchange: Exchange) -> None:
+    await exchange.client_left()
+
+
+async def answers_in_halves(exchange: Exchange) -> None:
+    await exchange.send(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"choices"')
+    exchange.writer.close()
+
+
+async def resets(exchange: Exchange) -> None:
+    exchange.writer.transport.abort()
+
+
+async def endless(exchange: Exchange) -> None:
+    """A body without length and without end."""
+    await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+    piece = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    while True:
+        await exchange.send(piece)
+
+
+async def huge(exchange: Exchange) -> None:
+    """A body that announces 1 GB, and means it."""
+    await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000000\r\n\r\n")
+    while True:
+        await exchange.send(b" " * 65_536)
+
+
+async def endless_headers(exchange: Exchange) -> None:
+    await exchange.send(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        await exchange.send(b"X-Filler: " + b"x" * 10_000 + b"\r\n")
+
+
+async def drips(exchange: Exchange) -> None:
+    """One byte at a time, each long before a client's timeout between two of them."""
+    await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n")
+    while True:
+        await exchange.send(b" ")
+        await asyncio.sleep(0.02)  # the drip itself
