@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 REPLY = "Hello, little friend!"
+TLS_HANDSHAKE = b"\x16"
 
 
 @dataclass
@@ -113,7 +114,10 @@ class LoopbackServer:
 
 async def _read_request(reader: asyncio.StreamReader) -> Received | None:
     try:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        first_byte = await reader.readexactly(1)
+        if first_byte == TLS_HANDSHAKE:
+            return None
+        head = (first_byte + await reader.readuntil(b"\r\n\r\n")).decode()
     except asyncio.IncompleteReadError:
         return None
     first, *lines = head.split("\r\n")
@@ -156,7 +160,9 @@ def answers(status: int, body: Any, *headers: str, kind: str = "application/json
 
 def refuses(status: int, code: str, *headers: str, message: str = "no", **more: Any) -> Behaviour:
     """An error as OpenAI and Anthropic write theirs, both at once."""
-    return answers(status, {"type": "error", "error": {"type": code, "code": code, "message": message, **more}}, *headers)
+    return answers(
+        status, {"type": "error", "error": {"type": code, "code": code, "message": message, **more}}, *headers
+    )
 
 
 async def never_answers(exchange: Exchange) -> None:

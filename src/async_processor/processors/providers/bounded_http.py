@@ -4,7 +4,7 @@
   can stand for gigabytes.
 - One deadline holds for the whole call. A client library's own timeouts start anew with every byte that drips in.
 - Redirects are not followed: key and words stay with the server that was configured.
-- A cancelled call closes its connection at once.
+- A cancelled call closes its connection at once, also in the middle of a TLS handshake.
 """
 
 from __future__ import annotations
@@ -66,12 +66,34 @@ def bounded_client(*, timeout_s: float, max_bytes: int) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(
         timeout=timeout_s,
         follow_redirects=False,
-        event_hooks={"request": [_ask_uncompressed], "response": [limit]},
+        event_hooks={"request": [_prepare], "response": [limit]},
     )
 
 
-async def _ask_uncompressed(request: httpx2.Request) -> None:
+async def _prepare(request: httpx2.Request) -> None:
     request.headers["accept-encoding"] = "identity"
+    request.extensions = {**request.extensions, "trace": _HandshakeGuard()}
+
+
+class _HandshakeGuard:
+    """Closes a connection whose TLS handshake is given up.
+
+    A ``trace`` extension of HTTPX. The transport itself closes it after an error, but not after a cancel
+    (httpcore2 2.16): the socket would stay open, held by the event loop, until the server thinks of closing it.
+    """
+
+    __slots__ = ("_stream",)
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith(".connect_tcp.complete"):
+            self._stream = info["return_value"]
+        elif event.endswith((".start_tls.complete", ".start_tls.failed")):
+            stream, self._stream = self._stream, None
+            if stream is not None and event.endswith("failed"):
+                await stream.aclose()
 
 
 def _check_announced(headers: Mapping[str, str], max_bytes: int) -> None:
