@@ -1,0 +1,116 @@
+"""A task's callback is honoured, and isolated."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+from tests.runtime.support import ends, knows, running_processor, until
+
+from async_processor import ProcessorConfig, TaskResult, TaskStatus, create_task
+
+
+async def test_a_callback_gets_the_result_once_and_can_see_it() -> None:  # E25
+    async with running_processor() as processor:
+        seen: list[tuple[TaskResult, TaskResult | None]] = []
+        called = asyncio.Event()
+
+        async def note(result: TaskResult) -> None:
+            seen.append((result, await processor.get_task_result(result.task_id)))
+            called.set()
+
+        task = create_task("value", {"value": 3}, callback=note)
+        await processor.submit_task(task)
+        async with asyncio.timeout(30):
+            await called.wait()
+
+        assert [(own.result, own is published) for own, published in seen] == [(3, True)]
+
+
+async def test_a_callback_hears_of_the_final_end_only() -> None:
+    async with running_processor() as processor:
+        heard: asyncio.Queue[TaskResult] = asyncio.Queue()
+        task = create_task("flaky", {"failures": 2}, callback=heard.put_nowait)
+        await processor.submit_task(task)
+
+        async with asyncio.timeout(30):
+            result = await heard.get()
+        await ends(processor, task)
+
+        assert (result.status, result.attempts, heard.qsize()) == (TaskStatus.COMPLETED, 3, 0)
+
+
+async def test_a_blocking_callback_does_not_hold_up_the_loop() -> None:  # E25
+    release, entered = threading.Event(), threading.Event()
+
+    def block(result: TaskResult) -> None:
+        entered.set()
+        release.wait(30)
+
+    async with running_processor() as processor:
+        first = create_task("value", callback=block)
+        await processor.submit_task(first)
+        await until(entered.is_set)
+        began = time.perf_counter()
+        others = [create_task("value") for _ in range(50)]
+        for task in others:
+            await processor.submit_task(task)
+        results = await ends(processor, *others)
+        elapsed = time.perf_counter() - began
+        release.set()
+
+        assert all(result.ok for result in results)
+        assert elapsed < 10
+
+
+async def test_a_callback_that_raises_is_logged_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:  # E25
+    async with running_processor() as processor:
+
+        async def fail(result: TaskResult) -> None:
+            raise LookupError("callback trouble")
+
+        failing, fine = create_task("value", callback=fail), create_task("value")
+        for task in (failing, fine):
+            await processor.submit_task(task)
+        results = await ends(processor, failing, fine)
+        await until(lambda: caplog.records)
+
+        assert all(result.ok for result in results)
+        assert [record.message for record in caplog.records] == [f"the callback of task {failing.id} failed"]
+
+
+async def test_a_callback_may_submit_and_cancel() -> None:  # E25
+    async with running_processor(workers=1) as processor:
+        follow_up = create_task("value", {"value": "next"})
+        doomed = create_task("value")
+
+        async def go_on(result: TaskResult) -> None:
+            await processor.submit_task(doomed)
+            await processor.cancel_task(doomed.id)
+            await processor.submit_task(follow_up)
+
+        first = create_task("value", callback=go_on)
+        await processor.submit_task(first)
+        await ends(processor, first)
+        await until(lambda: knows(processor, follow_up))
+        (result,) = await ends(processor, follow_up)
+
+        assert result.result == "next"
+
+
+async def test_a_callback_that_hangs_is_given_up_after_its_time(caplog: pytest.LogCaptureFixture) -> None:  # E19
+    config = ProcessorConfig(callback_timeout_s=0.05)
+
+    async def hang(result: TaskResult) -> None:
+        await asyncio.Event().wait()
+
+    async with running_processor(config=config) as processor:
+        hanging, fine = create_task("value", callback=hang), create_task("value")
+        for task in (hanging, fine):
+            await processor.submit_task(task)
+        await ends(processor, hanging, fine)
+        await until(lambda: caplog.records)
+
+        assert f"the callback of task {hanging.id} did not end within" in caplog.text

@@ -1,0 +1,182 @@
+"""What happens when the queue is full."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.runtime.support import Gate, check, ends, hold, knows, running_processor
+
+from async_processor import (
+    DuplicateTaskError,
+    ProcessorNotRunningError,
+    QueueFullError,
+    TaskPriority,
+    TaskStatus,
+    create_task,
+)
+
+
+async def test_submit_waits_for_room_and_submit_nowait_raises() -> None:  # R6
+    async with running_processor(workers=1, queue_size=1) as processor:
+        (running,) = await hold(processor, 1)
+        waiting, blocked = create_task("value"), create_task("value")
+        await processor.submit_task(waiting)
+
+        with pytest.raises(QueueFullError, match=r"queue_size is 1"):
+            processor.submit_task_nowait(create_task("value"))
+        submitter = asyncio.create_task(processor.submit_task(blocked))
+        await asyncio.sleep(0)
+        assert not submitter.done()
+        running.open.set()
+
+        assert await submitter == blocked.id
+        assert all(result.ok for result in await ends(processor, waiting, blocked))
+
+
+async def test_the_most_urgent_submitter_is_let_in_first() -> None:
+    async with running_processor(workers=1, queue_size=1) as processor:
+        (running,) = await hold(processor, 1)
+        await processor.submit_task(create_task("value"))
+        order: list[str] = []
+
+        async def submit(name: str, priority: TaskPriority) -> None:
+            await processor.submit_task(create_task("value", {}, priority))
+            order.append(name)
+
+        submitters = [
+            asyncio.create_task(submit(name, priority))
+            for name, priority in [
+                ("batch", TaskPriority.BATCH),
+                ("first", TaskPriority.HIGH),
+                ("second", TaskPriority.HIGH),
+            ]
+        ]
+        await asyncio.sleep(0)
+        running.open.set()
+        await asyncio.gather(*submitters)
+
+        assert order == ["first", "second", "batch"]
+
+
+async def test_a_cancelled_submitter_leaves_nothing() -> None:  # E18, R6
+    async with running_processor(workers=1, queue_size=1) as processor:
+        (running,) = await hold(processor, 1)
+        await processor.submit_task(create_task("value"))
+        blocked = create_task("value")
+        submitter = asyncio.create_task(processor.submit_task(blocked))
+        await asyncio.sleep(0)
+
+        submitter.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await submitter
+        running.open.set()
+        await processor.wait_until_idle(timeout=30.0)
+
+        assert await processor.get_task_status(blocked.id) is None
+
+
+async def test_a_submitter_cancelled_as_it_is_let_in_leaves_no_running_task() -> None:  # E18
+    async with running_processor(workers=1, queue_size=1) as processor:
+        gates = await hold(processor, 1)
+        await processor.submit_task(create_task("value"))
+        late = Gate()
+        blocked = late.task()
+        submitter = asyncio.create_task(processor.submit_task(blocked))
+        await asyncio.sleep(0)
+        gates[0].open.set()
+        # Up to the step in which the engine has let it in and the submitter has not been told.
+        while not knows(processor, blocked):  # noqa: ASYNC110 - this very step is wanted, not one soon after
+            await asyncio.sleep(0)
+
+        if submitter.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await submitter
+            (result,) = await ends(processor, blocked)
+            assert result.status is TaskStatus.CANCELLED
+        late.open.set()
+
+
+async def test_a_task_that_others_wait_for_needs_no_room() -> None:  # E5
+    async with running_processor(workers=1, queue_size=1) as processor:
+        root = create_task("value", {"value": 7})
+        dependent = create_task("value", depends_on=[root.id])
+        await processor.submit_task(dependent)
+
+        await processor.submit_task(root)
+
+        assert [result.status for result in await ends(processor, root, dependent)] == [TaskStatus.COMPLETED] * 2
+
+
+async def test_a_dependency_that_already_waits_for_room_is_let_in_for_its_dependent() -> None:  # E5
+    async with running_processor(workers=1, queue_size=2) as processor:
+        (running,) = await hold(processor, 1)
+        await processor.submit_task(create_task("value"))
+        await processor.submit_task(create_task("value"))
+        root = create_task("value")
+        dependent = create_task("value", {}, TaskPriority.CRITICAL, depends_on=[root.id])
+        submitters = [asyncio.create_task(processor.submit_task(task)) for task in (root, dependent)]
+        await asyncio.sleep(0)
+        running.open.set()
+        await asyncio.gather(*submitters)
+
+        assert [result.status for result in await ends(processor, root, dependent)] == [TaskStatus.COMPLETED] * 2
+
+
+async def test_with_one_place_and_every_task_failing_once_all_finish() -> None:  # E5
+    async with running_processor(workers=1, queue_size=1) as processor:
+        roots = [create_task("flaky", {"failures": 1}) for _ in range(10)]
+        dependents = [create_task("flaky", {"failures": 1}, depends_on=[root.id]) for root in roots for _ in range(3)]
+        by_root = [[root, *(item for item in dependents if item.depends_on == (root.id,))] for root in roots]
+
+        async def submit(group: list) -> None:
+            for task in group:
+                await processor.submit_task(task)
+
+        async with asyncio.timeout(30):
+            await asyncio.gather(*map(submit, by_root))
+            results = await ends(processor, *roots, *dependents)
+
+        assert [result.attempts for result in results] == [2] * 40
+
+
+async def test_of_a_hundred_submits_of_one_id_one_is_accepted() -> None:  # E13
+    async with running_processor(workers=1, queue_size=1) as processor:
+        (running,) = await hold(processor, 1)
+        await processor.submit_task(create_task("value"))
+        submitters = [asyncio.create_task(processor.submit_task(create_task("value", id="one"))) for _ in range(100)]
+        await asyncio.sleep(0)
+        running.open.set()
+
+        answers = await asyncio.gather(*submitters, return_exceptions=True)
+
+        assert answers.count("one") == 1
+        assert sum(isinstance(answer, DuplicateTaskError) for answer in answers) == 99
+        await processor.wait_until_idle(timeout=30.0)
+
+
+async def test_a_shutdown_sends_away_who_waits_for_room() -> None:
+    async with running_processor(workers=1, queue_size=1) as processor:
+        await hold(processor, 1)
+        await processor.submit_task(create_task("value"))
+        submitter = asyncio.create_task(processor.submit_task(create_task("value", id="late")))
+        await asyncio.sleep(0)
+
+        await processor.shutdown(timeout=0)
+
+        with pytest.raises(ProcessorNotRunningError, match="late"):
+            await submitter
+
+
+async def test_memory_stays_flat_when_submitting_faster_than_working() -> None:  # R6
+    async with running_processor(workers=1, queue_size=10) as processor:
+        submitters = [asyncio.create_task(processor.submit_task(create_task("value"))) for _ in range(500)]
+        deepest = 0
+        while not all(item.done() for item in submitters):
+            state = processor._state()
+            deepest = max(deepest, state.queue_size)
+            check(processor)
+            await asyncio.sleep(0)
+        await processor.wait_until_idle(timeout=30.0)
+
+        assert deepest <= 10

@@ -1,0 +1,161 @@
+"""Everything that can grow is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import psutil
+import pytest
+from tests.runtime.support import ends, running_processor
+
+from async_processor import (
+    InvalidTaskError,
+    ProcessingTask,
+    ProcessorConfig,
+    TaskResult,
+    TaskStatus,
+    UnknownTaskError,
+    create_task,
+)
+
+LIMIT = 100_000
+KINDS = [pytest.param({}, id="async"), pytest.param({"io_bound": True}, id="thread")]
+
+
+async def pass_through(task: ProcessingTask) -> int:
+    return len(task.payload["data"])
+
+
+async def grow(task: ProcessingTask) -> bytes:
+    return b"x" * int(task.payload["size"])
+
+
+@pytest.mark.parametrize("hints", [*KINDS, pytest.param({"cpu_intensive": True}, id="process")])
+async def test_a_payload_over_the_limit_is_refused_at_submit(hints: dict[str, bool]) -> None:  # R3
+    async with running_processor(config=ProcessorConfig(max_payload_bytes=LIMIT)) as processor:
+        processor.register_processor("pass", pass_through)
+        # The key's four characters, and eight bytes for the mapping itself, count too.
+        fits, over = LIMIT - 12, LIMIT - 11
+        for size in (fits - 1, fits):
+            task = create_task("pass", {"data": b"x" * size}, **hints)
+            await processor.submit_task(task)
+            assert (await ends(processor, task))[0].result == size
+
+        with pytest.raises(InvalidTaskError, match=r"max_payload_bytes \(100,000 bytes\)") as caught:
+            await processor.submit_task(create_task("pass", {"data": b"x" * over}, **hints))
+        with pytest.raises(InvalidTaskError):
+            await processor.submit_task(create_task("pass", {"data": [b"x" * LIMIT] * 2_000}, **hints))
+
+        assert caught.value.field == "payload"
+
+
+@pytest.mark.parametrize("hints", [*KINDS, pytest.param({"cpu_intensive": True}, id="process")])
+async def test_a_result_over_the_limit_fails_the_task_once(hints: dict[str, bool]) -> None:  # R3
+    async with running_processor(config=ProcessorConfig(max_result_bytes=LIMIT)) as processor:
+        processor.register_processor("grow", grow)
+        fits, over = (create_task("grow", {"size": size}, **hints) for size in (LIMIT - 200, LIMIT + 1))
+        for task in (fits, over):
+            await processor.submit_task(task)
+        good, bad = await ends(processor, fits, over)
+
+        assert good.ok, good.error
+        assert (bad.status, bad.attempts, bad.error_type) == (TaskStatus.FAILED, 1, "SizeLimitError")
+        assert "max_result_bytes" in (bad.error or "")
+
+
+async def test_a_payload_that_holds_itself_is_counted_and_passed() -> None:
+    async with running_processor() as processor:
+        ring: list[object] = []
+        ring.append(ring)
+        task = create_task("value", {"value": 1, "ring": ring})
+        await processor.submit_task(task)
+
+        assert (await ends(processor, task))[0].ok
+
+
+async def test_only_so_many_results_are_kept() -> None:
+    async with running_processor(config=ProcessorConfig(max_results=10)) as processor:
+        tasks = [create_task("value", {"value": number}) for number in range(25)]
+        for task in tasks:
+            await processor.submit_task(task)
+        await processor.wait_until_idle(timeout=30.0)
+
+        kept = [task for task in tasks if await processor.get_task_result(task.id) is not None]
+        assert kept == tasks[-10:]
+        with pytest.raises(UnknownTaskError, match="no longer kept"):
+            await processor.wait_for_task(tasks[0].id)
+
+
+async def test_a_waiter_gets_a_result_that_is_not_kept() -> None:
+    async with running_processor(config=ProcessorConfig(max_results=0)) as processor:
+        task = create_task("value", {"value": 1})
+        waiter = asyncio.create_task(_submit_and_wait(processor, task))
+
+        assert (await waiter).result == 1
+
+
+async def _submit_and_wait(processor, task: ProcessingTask) -> TaskResult:  # type: ignore[no-untyped-def]
+    await processor.submit_task(task)
+    return await processor.wait_for_task(task.id, timeout=30.0)
+
+
+async def test_a_result_does_not_keep_the_payload() -> None:
+    async with running_processor() as processor:
+        marker = Marked()
+        task = create_task("value", {"marker": marker})
+        await processor.submit_task(task)
+        await ends(processor, task)
+        del task
+        await asyncio.sleep(0)
+        gc.collect()
+
+        assert [item for item in gc.get_referrers(marker) if isinstance(item, dict) and "marker" in item] == [
+            item for item in gc.get_referrers(marker) if item is locals()
+        ]
+
+
+class Marked:
+    """Something to look for."""
+
+
+async def _run_many(count: int, name: str, **payload: object) -> list[float]:
+    """Resident memory in MB after the first tenth and at the end."""
+    memory: list[float] = []
+    async with running_processor(workers=10, config=ProcessorConfig(max_results=1_000)) as processor:
+        processor.register_processor("fail", fail_with_large_locals)
+        for number in range(count):
+            await processor.submit_task(create_task(name, payload, max_retries=0))
+            if number == count // 10:
+                gc.collect()
+                memory.append(psutil.Process().memory_info().rss / 1e6)
+        await processor.wait_until_idle(timeout=60.0)
+        gc.collect()
+        memory.append(psutil.Process().memory_info().rss / 1e6)
+    return memory
+
+
+async def fail_with_large_locals(task: ProcessingTask) -> None:
+    large = bytearray(1_000_000)
+    raise RuntimeError(f"failed with {len(large)} bytes at hand")
+
+
+@pytest.mark.timeout(180)
+async def test_a_hundred_thousand_tasks_leave_memory_flat() -> None:  # R1: <= 20 MB
+    warm, end = await _run_many(100_000, "value")
+
+    assert end - warm <= 20
+
+
+async def test_failures_keep_no_frame() -> None:  # R2: <= 20 MB; kept frames of a tenth of these would be 500 MB
+    warm, end = await _run_many(5_000, "fail")
+
+    assert end - warm <= 20
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1_800)
+async def test_a_million_tasks_leave_memory_flat() -> None:  # R1
+    warm, end = await _run_many(1_000_000, "value")
+
+    assert end - warm <= 20
