@@ -67,10 +67,12 @@ class Measures:
     Attributes:
         cpu_time: seconds of processor time.
         peak_memory_mb: highest resident memory of the worker during the attempt, MiB.
+        profile: where the time went, as text, if the attempt was profiled (see ``profile.profile_call``).
     """
 
     cpu_time: float | None = None
     peak_memory_mb: float | None = None
+    profile: str | None = None
 
 
 NO_MEASURES = Measures()

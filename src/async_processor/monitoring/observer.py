@@ -35,7 +35,10 @@ class AttemptStarted(NamedTuple):
 
 
 class AttemptEnded(NamedTuple):
-    """An attempt left its slot. ``ran`` is in seconds; the last three are None where not measured."""
+    """An attempt left its slot. ``ran`` is in seconds; the last three are None where not measured.
+
+    ``profile`` is the text that ``profile.profile_call`` gives.
+    """
 
     task_id: str
     task_type: str
@@ -47,6 +50,7 @@ class AttemptEnded(NamedTuple):
     at: float
     cpu_time: float | None
     peak_memory_mb: float | None
+    profile: str | None = None
 
 
 class TaskRetried(NamedTuple):
