@@ -38,6 +38,7 @@ HEAVY = {
     "vaderSentiment": "voice",
     "openai": "ai",
     "anthropic": "ai",
+    "httpx2": "ai",
     "typer": "cli",
     "rich": "cli",
 }
