@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ..extras import needs_extra
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from ..samples import Samples
 
 _NEEDED_FOR = "decoding recordings"
+# libsndfile's largest count stands for "unknown": FLAC that was written to a pipe.
+_UNKNOWN_FRAMES = 2**62
+# What encoders put into the first frame of an MP3 to tell its length. Without it the length is a guess from the size.
+_MP3_LENGTH_MARKS = (b"Xing", b"Info", b"VBRI")
 
 
 class UndecodableError(Exception):
@@ -24,7 +28,7 @@ class Container:
     Attributes:
         sample_rate: in Hz, as the header says.
         channels: as the header says.
-        frames: how many the header claims; the bytes may hold fewer.
+        frames: how many the header claims, which may be a lie; None where it does not tell.
         format: name of the container, e.g. ``"FLAC"``.
 
     Raises:
@@ -35,14 +39,25 @@ class Container:
     def __init__(self, data: bytes) -> None:
         with needs_extra("voice", needed_for=_NEEDED_FOR):
             import soundfile
+
+        class ForwardOnly(soundfile.SoundFile):  # type: ignore[misc]  # soundfile ships no types
+            """Reads on without seeking: after each read soundfile seeks, which fails where the length is unknown."""
+
+            def seekable(self) -> bool:
+                return False
+
         try:
-            self._file: Any = soundfile.SoundFile(io.BytesIO(data))
-        except Exception as error:  # noqa: BLE001 - a decoder may raise anything on hostile bytes
+            self._file: Any = ForwardOnly(io.BytesIO(data))
+        except Exception as error:  # a decoder may raise anything on hostile bytes; here it gets one name
             raise UndecodableError(_reason(error)) from error
         self.sample_rate = int(self._file.samplerate)
         self.channels = int(self._file.channels)
-        self.frames = int(self._file.frames)
         self.format = str(self._file.format)
+        self.frames = self._claimed_frames(data)
+
+    def _claimed_frames(self, data: bytes) -> int | None:
+        guessed = self.format == "MP3" and not any(mark in data for mark in _MP3_LENGTH_MARKS)
+        return None if guessed or self._file.frames >= _UNKNOWN_FRAMES else int(self._file.frames)
 
     def blocks(self, frames_at_once: int) -> Iterator[Samples]:
         """What the bytes really hold, a bounded block at a time: memory never follows the header's claim.
@@ -53,13 +68,13 @@ class Container:
         while True:
             try:
                 block: Samples = self._file.read(frames_at_once, dtype="float32", always_2d=True)
-            except Exception as error:  # noqa: BLE001 - as above
+            except Exception as error:  # as above
                 raise UndecodableError(_reason(error)) from error
             if not len(block):
                 return
             yield block
 
-    def __enter__(self) -> Container:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -1,0 +1,231 @@
+"""From the bytes of a payload to samples that speech processors can use. The bytes are not trusted.
+
+Nothing here believes a header: sizes and rates are checked before anything is decoded, and decoding goes by bounded
+blocks until the bytes end or the time limit is reached.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..config import SpeechConfig
+from ..errors import InvalidPayloadError
+from . import samples as sound
+from .payload import invalid, required, whole
+from .providers.libsndfile import Container, Resampler, UndecodableError
+
+if TYPE_CHECKING:
+    from .samples import Samples
+
+SAMPLE_RATE = 16_000
+"""Rate of all samples handed on, in Hz: what the recogniser, the speech detector and the pitch tracker take."""
+
+FIELD = "audio_data"
+# Below 8 kHz there is no intelligible speech; above 192 kHz no recorder.
+MIN_RATE, MAX_RATE = 8_000, 192_000
+MAX_CHANNELS = 8
+# The speech detector judges 32 ms at a time; less cannot be judged at all.
+MIN_SECONDS = 0.032
+# Floating-point files may exceed full scale a little (12 dB here); more means that they are not scaled to 1.0.
+MAX_PEAK = 4.0
+# Encoders round lengths up to whole frames; a file that holds less than this part of what it claims was cut off.
+MIN_COMPLETE = 0.95
+_BLOCK_FRAMES = 65_536
+
+_BYTES_WANTED = "the bytes of a recording (wav, flac, ogg, mp3, aiff, or 16-bit little-endian PCM with sample_rate)"
+# First bytes of the containers that libsndfile reads and that recorders write.
+_CONTAINERS = (
+    b"RIFF",
+    b"RIFX",
+    b"RF64",
+    b"riff",
+    b"FORM",
+    b"fLaC",
+    b"OggS",
+    b"ID3",
+    b".snd",
+    b"dns.",
+    b"caff",
+    b"Crea",
+)
+# Where else to look, for what, and its name: formats that phones and browsers record, and that cannot be decoded here.
+_UNSUPPORTED = (
+    (4, b"ftyp", "m4a or mp4"),
+    (0, b"\x1aE\xdf\xa3", "webm or matroska"),
+    (0, b"#!AMR", "amr"),
+    (0, b"0&\xb2u", "wma"),
+)
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class Recording:
+    """A decoded recording.
+
+    Attributes:
+        samples: one channel at ``SAMPLE_RATE``.
+        duration: seconds.
+        sample_rate: rate of the source in Hz.
+        channels: channels of the source; they were mixed.
+        format: container of the source, ``"PCM"`` without one.
+    """
+
+    samples: Samples
+    duration: float
+    sample_rate: int
+    channels: int
+    format: str
+
+
+def read_recording(payload: Mapping[str, Any], config: SpeechConfig) -> Recording:
+    """Decode ``payload["audio_data"]``.
+
+    A container's own header gives rate and channels. For headerless PCM ``payload["sample_rate"]`` is needed, and
+    ``payload["channels"]`` taken as 1 unless given.
+
+    Raises:
+        InvalidPayloadError: the payload cannot be used; ``field`` names the key.
+        MissingExtraError: the extra "voice" is not installed.
+    """
+    data = _bytes(payload, config.max_audio_bytes)
+    rate = whole(payload, "sample_rate", 0, MIN_RATE, MAX_RATE)
+    channels = whole(payload, "channels", 1, 1, MAX_CHANNELS)
+    if is_container(data):
+        return _read_container(data, config)
+    if not rate:
+        raise invalid(
+            "sample_rate",
+            "is missing: audio_data has no header, so it is taken for 16-bit little-endian PCM; "
+            "send its rate in Hz, or a wav, flac, ogg, mp3 or aiff file",
+        )
+    return _read_pcm(data, rate, channels, config)
+
+
+def is_container(data: bytes) -> bool:
+    """Whether bytes begin like a recording with a header.
+
+    Raises:
+        InvalidPayloadError: they begin like one of a format that cannot be decoded.
+    """
+    for offset, mark, name in _UNSUPPORTED:
+        if data.startswith(mark, offset):
+            raise invalid(FIELD, f"is {name}, which cannot be decoded here; send wav, flac, ogg, mp3 or aiff")
+    return data.startswith(_CONTAINERS) or _is_mp3(data)
+
+
+def _bytes(payload: Mapping[str, Any], limit: int) -> bytes:
+    value = required(payload, FIELD, (bytes, bytearray, memoryview), _BYTES_WANTED)
+    try:
+        size = memoryview(value).nbytes
+        if size > limit:
+            raise invalid(FIELD, f"has {size} bytes; send at most {limit} (SpeechConfig.max_audio_bytes)")
+        data = bytes(value)
+    except ValueError as error:
+        if isinstance(error, InvalidPayloadError):
+            raise
+        raise invalid(FIELD, "is a memoryview that was released; send the bytes") from None
+    if not data:
+        raise invalid(FIELD, f"is empty; it must be {_BYTES_WANTED}")
+    return data
+
+
+def _is_mp3(data: bytes) -> bool:
+    """Whether two MPEG frames follow each other: one frame's mark alone is also a quite likely PCM sample."""
+    length = _mp3_frame_length(data, 0)
+    return length > 0 and _mp3_frame_length(data, length) > 0
+
+
+_MP3_KBITS = {
+    3: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0),  # MPEG 1, layer III
+    2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),  # MPEG 2 and 2.5, layer III
+}
+_MP3_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
+
+
+def _mp3_frame_length(data: bytes, at: int) -> int:
+    """Bytes of the layer III frame that begins at a place; 0 if none does (ISO 11172-3, 2.4.1.3)."""
+    head = data[at : at + 4]
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
+        return 0
+    version, bitrate, rate, padding = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3, head[2] >> 1 & 1
+    if version == 1 or rate == 3:
+        return 0
+    kbits = _MP3_KBITS[3 if version == 3 else 2][bitrate]
+    samples_by_8 = 144 if version == 3 else 72
+    return samples_by_8 * kbits * 1_000 // _MP3_RATES[version][rate] + padding if kbits else 0
+
+
+def _read_container(data: bytes, config: SpeechConfig) -> Recording:
+    try:
+        with Container(data) as source:
+            _check_header(source, config)
+            blocks = source.blocks(_BLOCK_FRAMES)
+            samples, duration = _collect(blocks, source.sample_rate, config)
+            _check_complete(source, duration)
+            return Recording(samples, duration, source.sample_rate, source.channels, source.format)
+    except UndecodableError as error:
+        raise invalid(FIELD, f"cannot be decoded ({error}); send a whole wav, flac, ogg, mp3 or aiff file") from error
+
+
+def _check_header(source: Container, config: SpeechConfig) -> None:
+    if not MIN_RATE <= source.sample_rate <= MAX_RATE:
+        raise invalid(
+            FIELD, f"has a sample rate of {source.sample_rate} Hz; send a recording of {MIN_RATE} to {MAX_RATE} Hz"
+        )
+    if not 1 <= source.channels <= MAX_CHANNELS:
+        raise invalid(FIELD, f"has {source.channels} channels; send a recording of 1 to {MAX_CHANNELS}")
+    if source.frames is not None:
+        _check_length(source.frames / source.sample_rate, config)
+
+
+def _check_complete(source: Container, duration: float) -> None:
+    """Refuse what ends early: half a sentence, heard without a word about it, would be worse."""
+    if source.frames is not None and duration * source.sample_rate < source.frames * MIN_COMPLETE:
+        claimed = source.frames / source.sample_rate
+        raise invalid(FIELD, f"ends after {duration:.2f} s of {claimed:.2f} s; send the whole file")
+
+
+def _read_pcm(data: bytes, rate: int, channels: int, config: SpeechConfig) -> Recording:
+    frame = sound.PCM_BYTES * channels
+    if len(data) % frame:
+        raise invalid(
+            FIELD,
+            f"has no header, and {len(data)} bytes are no whole number of 16-bit frames of {channels} channel(s); "
+            f"send {_BYTES_WANTED}",
+        )
+    _check_length(len(data) / frame / rate, config)
+    blocks = sound.pcm_blocks(memoryview(data), channels, _BLOCK_FRAMES)
+    samples, duration = _collect(blocks, rate, config)
+    return Recording(samples, duration, rate, channels, "PCM")
+
+
+def _check_length(seconds: float, config: SpeechConfig) -> None:
+    if seconds > config.max_audio_s:
+        raise invalid(FIELD, f"lasts {seconds:.1f} s; send at most {config.max_audio_s:g} s (SpeechConfig.max_audio_s)")
+
+
+def _collect(blocks: Iterator[Samples], rate: int, config: SpeechConfig) -> tuple[Samples, float]:
+    """Mix and resample block by block; gives the samples and the source's duration in seconds."""
+    resampler = Resampler(rate, SAMPLE_RATE)
+    parts: list[Samples] = []
+    frames = 0
+    for block in blocks:
+        frames += len(block)
+        _check_length(frames / rate, config)
+        mono = sound.to_mono(block)
+        _check_values(sound.peak(mono))
+        parts.append(resampler.push(mono))
+    duration = frames / rate
+    if duration < MIN_SECONDS:
+        raise invalid(FIELD, f"holds {duration:.3f} s of sound; send at least {MIN_SECONDS} s, and the whole file")
+    parts.append(resampler.push(parts[0][:0], last=True))
+    return sound.join(parts), duration
+
+
+def _check_values(peak: float) -> None:
+    if not math.isfinite(peak):
+        raise invalid(FIELD, "holds samples that are not finite; send numbers from -1 to 1")
+    if peak > MAX_PEAK:
+        raise invalid(FIELD, f"holds samples up to {peak:.3g}; scale them to -1 to 1")
