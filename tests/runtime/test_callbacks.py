@@ -32,7 +32,7 @@ async def test_a_callback_gets_the_result_once_and_can_see_it() -> None:  # E25
 async def test_a_callback_hears_of_the_final_end_only() -> None:
     async with running_processor() as processor:
         heard: asyncio.Queue[TaskResult] = asyncio.Queue()
-        task = create_task("flaky", {"failures": 2}, callback=heard.put_nowait)
+        task = create_task("flaky", {"failures": 2}, callback=heard.put)
         await processor.submit_task(task)
 
         async with asyncio.timeout(30):

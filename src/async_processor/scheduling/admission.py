@@ -174,8 +174,11 @@ class LaneAdmission:
         return min(light, heavy, key=lambda item: (item.urgency, item.seq))
 
     def _starving(self, now: float) -> TaskRecord | None:
+        before = now - self._fairness.max_wait
+        if not (self._light.may_hold_older(before) or self._heavy.may_hold_older(before)):
+            return None
         longest = self.longest_waiting()
-        if longest is None or now - longest.ready_at <= self._fairness.max_wait:
+        if longest is None or longest.ready_at >= before:
             return None
         return longest if self._memory.admits(longest) else None
 

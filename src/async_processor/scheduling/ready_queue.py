@@ -67,6 +67,10 @@ class ReadyQueue:
             heappop(heap)
         return None
 
+    def may_hold_older(self, before: float) -> bool:
+        """Whether some record may have become READY before a time. Cheap, and never wrong when it says no."""
+        return bool(self._arrivals) and self._arrivals[0][0] < before
+
     def longest_waiting(self) -> TaskRecord | None:
         """The record that has been READY for longest."""
         arrivals = self._arrivals
