@@ -21,10 +21,15 @@ def json_object(content: bytes, provider: str) -> Mapping[str, Any]:
     Raises:
         ProviderError: it is something else: a page, a list, half an object.
     """
+    value: Any = None
+    is_json = True
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):  # invalid UTF-8 and numbers of 5,000 digits are ValueErrors, too
-        raise ProviderError(f"{provider} answered with something that is not JSON") from None
+        is_json = False
+    if not is_json:
+        # Raised out here, because the JSON error carries the whole answer.
+        raise ProviderError(f"{provider} answered with something that is not JSON")
     if not isinstance(value, Mapping):
         raise unusable(provider)
     return value
