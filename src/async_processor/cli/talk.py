@@ -1,0 +1,126 @@
+"""``async-processor talk``: a spoken sentence in; what was heard, felt and answered out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config import ProcessorConfig
+from ..errors import ConfigurationError
+from ..processor import AdvancedAsyncProcessor, create_processor
+from .exit_code import ExitCode
+from .interruption import InterruptedBySignal, interruptible
+from .printable import printable
+from .progress import shown_progress
+from .summary import summary_json, summary_lines
+from .turn import SPOKEN_ANSWER, Turn, TurnResults, speak
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TalkOptions:
+    """What the command line says.
+
+    Attributes:
+        recording: the file with the spoken sentence.
+        answer: where the spoken answer goes; directories are made.
+        as_json: whether to print one JSON object rather than lines for people.
+    """
+
+    recording: Path
+    answer: Path
+    as_json: bool
+
+
+class UsageError(Exception):
+    """The command was called in a way that cannot work."""
+
+
+def run_talk(options: TalkOptions) -> ExitCode:
+    """Talk once; says what went wrong on standard error."""
+    try:
+        return asyncio.run(_talk(options))
+    except (UsageError, ConfigurationError) as error:
+        _complain(error)
+        return ExitCode.USAGE
+    except InterruptedBySignal as error:
+        _complain(f"stopped by {error}")
+        return ExitCode.INTERRUPTED if error.number == 2 else ExitCode.TERMINATED
+
+
+async def _talk(options: TalkOptions) -> ExitCode:
+    config = ProcessorConfig.from_env()
+    turn = Turn.of(_read(options.recording, config.speech.max_audio_bytes))
+    with interruptible() as interruption:
+        processor = await create_processor(config=config)
+        try:
+            results = await interruption.run(_run(turn, processor, quiet=options.as_json))
+        finally:
+            # After the work nothing runs any more; after a signal nothing shall. Workers are ended by force.
+            await processor.shutdown(timeout=0)
+    return _report(results, options)
+
+
+async def _run(turn: Turn, processor: AdvancedAsyncProcessor, *, quiet: bool) -> TurnResults:
+    processor.register_processor(SPOKEN_ANSWER, speak)
+    if quiet:
+        return await turn.run(processor)
+    with shown_progress({task.id: name for name, task in turn.stages()}, _tell) as observer:
+        processor.add_observer(observer)
+        return await turn.run(processor)
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            # One byte more than is allowed tells too much from enough, whatever kind of file it is.
+            recording = file.read(max_bytes + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    if len(recording) > max_bytes:
+        raise UsageError(
+            f"{path} is larger than {max_bytes} bytes; send less, or set ASYNC_PROCESSOR_SPEECH_MAX_AUDIO_BYTES"
+        )
+    return recording
+
+
+def _report(results: TurnResults, options: TalkOptions) -> ExitCode:
+    code = ExitCode.OK if results.ok else ExitCode.FAILED
+    answer = None
+    if results.speech.ok and results.speech.result is not None:
+        try:
+            answer = _written(results.speech.result["audio_data"], options.answer)
+        except OSError as error:
+            _complain(f"cannot write {options.answer}: {error.strerror}")
+            code = ExitCode.FAILED
+    if options.as_json:
+        print_line(json.dumps(summary_json(results, answer)))
+    else:
+        for line in summary_lines(results, answer):
+            print_line(line)
+    return code
+
+
+def _written(sound: bytes, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(sound)
+    return path
+
+
+def print_line(line: str) -> None:
+    """One line on standard output; what its encoding cannot write is escaped."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    sys.stdout.flush()
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def _complain(problem: Any) -> None:
+    _tell(f"async-processor talk: {printable(problem)}")

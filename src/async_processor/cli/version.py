@@ -1,0 +1,11 @@
+"""``async-processor version``: what is installed, for a bug report."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+
+
+def version_line() -> str:
+    """Versions of the package and of Python, and the platform."""
+    return f"advanced-async-processor {version('advanced-async-processor')}, Python {platform.python_version()}, {platform.platform()}"
