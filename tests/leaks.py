@@ -44,11 +44,8 @@ def look() -> Leftovers:
 async def assert_back_to(earlier: Leftovers) -> None:
     """Fail unless everything new is gone within some seconds: threads and processes may need a moment to end."""
     until = time.monotonic() + DEADLINE_S
-    while True:
+    while (left := look().beyond(earlier)) and time.monotonic() < until:
         gc.collect()
-        left = look().beyond(earlier)
-        if not left or time.monotonic() > until:
-            break
         await asyncio.sleep(0.01)
     assert left == {}, f"left behind: {left}"
 

@@ -107,7 +107,7 @@ AttemptOutcome = Returned | Raised | Stopped
 def _message_of(error: BaseException) -> str:
     try:
         text = str(error)
-    except Exception as broken:  # noqa: BLE001 - a user's __str__ may do anything
+    except BaseException as broken:  # noqa: BLE001 - a user's __str__ may do anything, sys.exit() included
         return f"(its message cannot be read: {type(broken).__name__})"
     if len(text) > MAX_MESSAGE_CHARS:
         text = f"{text[:MAX_MESSAGE_CHARS]}... ({len(text)} characters)"
@@ -122,7 +122,7 @@ def _traceback_of(error: BaseException) -> str:
             type(error), error, error.__traceback__, limit=-_MAX_TRACEBACK_FRAMES, chain=True
         )
         text = "".join(line[-MAX_TRACEBACK_CHARS:] for line in lines)
-    except Exception as broken:  # noqa: BLE001 - formatting runs the user's __str__, __notes__ and __cause__
+    except BaseException as broken:  # noqa: BLE001 - formatting runs the user's __str__, __notes__ and __cause__
         return f"(traceback cannot be formatted: {type(broken).__name__})"
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return text if len(text) <= MAX_TRACEBACK_CHARS else "..." + text[-MAX_TRACEBACK_CHARS:]
