@@ -123,8 +123,7 @@ class LaneAdmission:
 
     def longest_waiting(self) -> TaskRecord | None:
         """The record that has been READY for longest."""
-        waiting = [item for item in (self._light.longest_waiting(), self._heavy.longest_waiting()) if item is not None]
-        return min(waiting, key=lambda item: (item.ready_at, item.seq), default=None)
+        return _oldest(self._light.longest_waiting(), self._heavy.longest_waiting())
 
     def _queue_of(self, record: TaskRecord) -> ReadyQueue:
         return self._light if record.memory_mb is None else self._heavy
@@ -138,7 +137,7 @@ class LaneAdmission:
         first = self._first()
         if first is None or first.urgency == TaskPriority.CRITICAL:
             return first
-        if self._guard_debt >= self._fairness.guard_interval - 1:
+        if self._guards_turn:
             starving = self._starving(now)
             if starving is not None:
                 return starving
@@ -148,10 +147,9 @@ class LaneAdmission:
 
     def take(self, record: TaskRecord, now: float) -> str:
         """Give a slot to a record that ``choose`` gave; call before its phase changes."""
-        waited_too_long = now - record.ready_at > self._fairness.max_wait
-        # Counts starts since the guard last had its turn; a turn without a starving task is kept, not lost.
-        guard_turn = self._guard_debt >= self._fairness.guard_interval - 1
-        self._guard_debt = 0 if guard_turn and waited_too_long else self._guard_debt + 1
+        # Counts starts since the guard last had its turn; a turn that helped nobody who starves is kept, not lost.
+        helped = self._guards_turn and record is self._starving(now)
+        self._guard_debt = 0 if helped else self._guard_debt + 1
         slot = self._free.pop()
         self.slots[slot] = record
         self._memory.take(record)
@@ -173,14 +171,20 @@ class LaneAdmission:
             return heavy
         return min(light, heavy, key=lambda item: (item.urgency, item.seq))
 
+    @property
+    def _guards_turn(self) -> bool:
+        return self._guard_debt >= self._fairness.guard_interval - 1
+
     def _starving(self, now: float) -> TaskRecord | None:
+        """The record that has waited longest, if that is too long, among those that memory would let start."""
         before = now - self._fairness.max_wait
         if not (self._light.may_hold_older(before) or self._heavy.may_hold_older(before)):
             return None
-        longest = self.longest_waiting()
-        if longest is None or longest.ready_at >= before:
-            return None
-        return longest if self._memory.admits(longest) else None
+        heavy = self._heavy.longest_waiting()
+        if heavy is not None and not self._memory.admits(heavy):
+            heavy = None
+        longest = _oldest(self._light.longest_waiting(), heavy)
+        return longest if longest is not None and longest.ready_at < before else None
 
     # ---- invariants
 
@@ -192,3 +196,8 @@ class LaneAdmission:
         assert {item.slot: item for item in running} == taken, "slots and running tasks disagree"
         assert len(taken) == len(running), "two tasks in one slot"
         assert sorted(self._free) == sorted(slot for slot in self.slots if slot not in taken), "free slots"
+
+
+def _oldest(*records: TaskRecord | None) -> TaskRecord | None:
+    waiting = [item for item in records if item is not None]
+    return min(waiting, key=lambda item: (item.ready_at, item.seq), default=None)

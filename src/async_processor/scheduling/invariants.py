@@ -27,6 +27,7 @@ def check_scheduler(scheduler: Scheduler) -> None:
     assert set(scheduler._finished) == set(by_phase[Phase.FINISHED]), "ended tasks"
     holding = by_phase[Phase.RUNNING] + by_phase[Phase.STOPPING]
     assert {record.token: record for record in holding} == scheduler._running, "running tasks"
+    assert not scheduler._touched, "a lane was not looked at again"
     _check_lanes(scheduler, by_phase[Phase.READY], holding)
     _check_memory(scheduler, holding)
     _check_timers(scheduler, by_phase)

@@ -85,6 +85,8 @@ class Scheduler:
         self._running: dict[int, TaskRecord] = {}
         self._finished: deque[TaskRecord] = deque()
         self._waves: deque[_Wave] = deque()
+        # Lanes where something may be able to start since the last look: a dict, because it keeps their order.
+        self._touched: dict[LaneName, None] = {}
         self._commands: list[Command] = []
         self._paused = False
         self._last_seq = 0
@@ -199,13 +201,13 @@ class Scheduler:
         self._waiting += 1
         if failed and not record.run_anyway:
             self._cancel_for(record, failed[0], now)
-            self._cascade(record, now)
+            self._spread(record)
         elif record.unmet == 0:
             self._make_ready(record, Step.RELEASE, now)
-            self._dispatch(record.lane, now)
         elif self._graph.missing(record):
             record.deadline = now + record.dependency_timeout
             self._timers.schedule(record.deadline, Due.DEPENDENCY, record, record.seq)
+        self._proceed(now)
 
     def attempt_began(self, token: int, now: float) -> None:
         """The function of an attempt is about to be called; its timeout counts from here."""
@@ -221,6 +223,7 @@ class Scheduler:
             return False
         record.outcome = outcome
         self._end_attempt(record, outcome, now)
+        self._proceed(now)
         return True
 
     def cancel(self, task_id: str, now: float) -> list[str]:
@@ -235,32 +238,29 @@ class Scheduler:
         error = messages.cancelled_by_caller(record)
         if record.phase in (Phase.RUNNING, Phase.STOPPING):
             record.error = error
-            # Its end is certain from here on, so its dependents go first: stopping may free a slot for one of them.
-            stopping, record.stop_reason = record.phase is Phase.STOPPING, StopReason.CANCELLED
-            self._cascade(record, now, cancelled)
-            if not stopping:
-                self._stop(record, StopReason.CANCELLED, now)
+            record.stop_reason = StopReason.CANCELLED
+            # Its end is certain from here on. Spread that before it is stopped: it may end there and then, and who is
+            # cancelled for it would not be noted.
+            self._spread(record, cancelled)
+            self._stop(record, StopReason.CANCELLED, now)
         else:
             self._finish(record, Step.CANCEL, error, now)
-            self._cascade(record, now, cancelled)
+            self._spread(record, cancelled)
+        self._proceed(now)
         return cancelled
 
     def wake(self, now: float) -> None:
         """Time has passed."""
-        self._carry_on(now)
-        touched: set[LaneName] = set()
         while (timer := self._timers.pop_due(now)) is not None:
             self._on_due(timer, now)
-            touched.add(timer.record.lane)
-        for name in touched:
-            self._dispatch(name, now)
+        self._proceed(now)
         self._expire_results(now)
 
     def memory_changed(self, *, under_pressure: bool, now: float) -> None:
         """Memory as measured became too full to start anything large, or is no longer."""
         self.memory.under_pressure = under_pressure
-        for name in self._lanes:
-            self._dispatch(name, now)
+        self._touch_all()
+        self._proceed(now)
 
     # ---- shutdown
 
@@ -275,7 +275,7 @@ class Scheduler:
             self._finish(record, Step.CANCEL, messages.shut_down_waiting(record), now)
         for record in waiting:
             self._graph.settle(record)
-        self._trim_results()
+        self._proceed(now)
 
     def stop_running(self, now: float) -> None:
         """Ask every running attempt to end; the processor is shutting down."""
@@ -283,20 +283,36 @@ class Scheduler:
             if record.stop_reason is None or record.stop_reason is StopReason.TIMEOUT:
                 record.error = messages.shut_down_running(record)
                 self._stop(record, StopReason.SHUTDOWN, now)
+        self._proceed(now)
 
     def abandon_running(self, now: float) -> None:
         """Give up every attempt that still holds a slot."""
         self.stop_running(now)
         for record in list(self._running.values()):
             self._abandon(record, now)
+        self._proceed(now)
 
     # ---- starting
+
+    def _proceed(self, now: float) -> None:
+        """What every event ends with: dependents are told, and then whoever can start does.
+
+        In this order, so that of all tasks that one event releases the most urgent takes the slot.
+        """
+        self._carry_on(now)
+        for name in self._touched:
+            self._dispatch(name, now)
+        self._touched.clear()
+
+    def _touch_all(self) -> None:
+        self._touched.update(dict.fromkeys(self._lanes))
 
     def _make_ready(self, record: TaskRecord, step: Step, now: float) -> None:
         self._left_place(record)
         record.advance(step)
         record.ready_at = now
         self._lanes[record.lane].push(record)
+        self._touched[record.lane] = None
 
     def _dispatch(self, name: LaneName, now: float) -> None:
         lane = self._lanes[name]
@@ -344,10 +360,11 @@ class Scheduler:
         else:
             # A lane must not stop what nobody asked to stop; if it does, that is a failure of the lane.
             self._end_failed(record, messages.stopped_unasked(record), Step.FAIL, now)
-        self._cascade(record, now)
-        # Memory is one budget for all lanes; a slot is its own lane's.
-        for name in (record.lane,) if record.memory_mb is None else self._lanes:
-            self._dispatch(name, now)
+        self._spread(record)
+        self._touched[record.lane] = None
+        if record.memory_mb is not None:
+            # A slot is its own lane's, but memory is one budget for all lanes.
+            self._touch_all()
 
     def _end_stopped(self, record: TaskRecord, now: float) -> None:
         if record.stop_reason is StopReason.TIMEOUT:
@@ -369,7 +386,7 @@ class Scheduler:
         self._commands.append(Retried(record, decision.after, error))
 
     def _finish(self, record: TaskRecord, step: Step, error: ErrorInfo | None, now: float) -> None:
-        """End a task. Its dependents are left to ``_cascade``, which every caller owes."""
+        """End a task. Its dependents are left to ``_spread``, which every caller owes."""
         self._left_place(record)
         record.advance(step)
         record.error = error
@@ -385,25 +402,21 @@ class Scheduler:
                 self._timers.lost()
         elif record.phase is Phase.READY:
             self._lanes[record.lane].removed(record)
+            # It may have been the one whose turn it was, while memory lacked for it but not for the next.
+            self._touched[record.lane] = None
         elif record.phase is Phase.BACKOFF:
             self._backoff -= 1
 
     # ---- dependents
 
-    def _cascade(self, record: TaskRecord, now: float, cancelled: list[str] | None = None) -> None:
-        """Carry the end of a task, or its certain end, on to all that wait for it, and on from there.
-
-        Args:
-            cancelled: where to note the ids of the tasks that are cancelled for it.
-        """
-        self._spread(record, cancelled)
-        self._carry_on(now)
-
-    def _spread(self, record: TaskRecord, cancelled: list[str] | None) -> None:
-        """Note who must be told of a task's end.
+    def _spread(self, record: TaskRecord, cancelled: list[str] | None = None) -> None:
+        """Have the end of a task, or its certain end, told to all that wait for it, and on from there.
 
         A task that was cancelled while running has not ended, but how it will is certain: what would be cancelled
         for it is cancelled now. Dependents that run anyway wait for the real end.
+
+        Args:
+            cancelled: where to note the ids of the tasks that are cancelled for it.
         """
         if record.finished:
             dependents = self._graph.settle(record)
@@ -439,7 +452,6 @@ class Scheduler:
             self._spread(dependent, wave.cancelled)
         elif dependent.unmet == 0:
             self._make_ready(dependent, Step.RELEASE, now)
-            self._dispatch(dependent.lane, now)
 
     def _cancel_for(self, record: TaskRecord, dependency: TaskRecord, now: float) -> None:
         root_id = dependency.root or dependency.id
@@ -450,6 +462,7 @@ class Scheduler:
     def _urgency_changed(self, record: TaskRecord, former: int) -> None:
         if record.phase is Phase.READY:
             self._lanes[record.lane].reprioritised(record, former)
+            self._touched[record.lane] = None
 
     # ---- stopping
 
@@ -497,7 +510,7 @@ class Scheduler:
             missing = self._graph.missing(record)
             if missing:
                 self._finish(record, Step.FAIL, messages.never_submitted(record, missing), now)
-                self._cascade(record, now)
+                self._spread(record)
 
     def _expire_results(self, now: float) -> None:
         while self._finished and self._finished[0].finished_at + self._result_ttl <= now:

@@ -1,0 +1,193 @@
+"""A scheduler with named lanes and a clock that is turned by hand.
+
+Every event answers with the commands it led to, as short texts: ``"start a"``, ``"stop a timeout"``, ``"abandon a"``,
+``"retry a"``, ``"finish a completed"``. After every event the scheduler's own ``check`` runs, and what it promises
+its caller is held: one end per task, no slot given twice.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from async_processor.model import LaneName, TaskPriority, TaskStatus
+from async_processor.outcome import AttemptOutcome, ErrorInfo, Raised, Returned, Stopped
+from async_processor.scheduling.records import Abandon, Command, Finish, LaneTraits, Retried, Start, Stop, TaskRecord
+from async_processor.scheduling.scheduler import Scheduler
+
+CRITICAL, HIGH, NORMAL, LOW, BATCH = TaskPriority
+ASYNC, THREAD, PROCESS, RAY = LaneName
+
+FAILURE = ErrorInfo(type_name="ValueError", message="it went wrong")
+HOPELESS = ErrorInfo(type_name="InvalidPayloadError", message="it can never work", permanent=True)
+
+
+def lane(slots: int, name: LaneName = ASYNC, *, begins_at_once: bool = True, grace: float = 1.0) -> LaneTraits:
+    """The traits of a lane with so many slots."""
+    return LaneTraits(tuple(f"{name}-{number}" for number in range(slots)), begins_at_once, grace)
+
+
+class Harness:
+    """One scheduler and its clock.
+
+    Args:
+        slots: of the one lane there is, if ``lanes`` does not say more.
+        check_every: events between two checks. One check looks at every task, so tests with thousands cannot
+            afford it at each event; they check in between and at the end.
+        seed: of the dice.
+        options: of the scheduler.
+    """
+
+    def __init__(
+        self,
+        slots: int = 1,
+        *,
+        lanes: Mapping[LaneName, LaneTraits] | None = None,
+        check_every: int = 1,
+        seed: int = 1,
+        **options: Any,
+    ) -> None:
+        self.now = 0.0
+        self.scheduler = Scheduler(lanes or {ASYNC: lane(slots)}, rng=random.Random(seed), **options)
+        self.log: list[str] = []
+        self.finished: dict[str, TaskRecord] = {}
+        self.retries: list[Retried] = []
+        self.tokens: dict[str, int] = {}
+        self._held: dict[int, str] = {}
+        self._check_every = check_every
+        self._events = 0
+
+    # ---- questions
+
+    def __getitem__(self, task_id: str) -> TaskRecord:
+        record = self.scheduler.find(task_id)
+        assert record is not None, f"{task_id} is not known"
+        return record
+
+    def status(self, task_id: str) -> TaskStatus:
+        return self[task_id].status
+
+    def error(self, task_id: str) -> str:
+        """Why a task ended; also of one that is no longer remembered."""
+        record = self.finished[task_id]
+        assert record.error is not None, f"{record} has no error"
+        return record.error.message
+
+    @property
+    def running(self) -> list[str]:
+        """Ids of the tasks that hold a slot, in the order of their slots."""
+        return [record.id for record in self.scheduler.slots().values() if record is not None]
+
+    # ---- events
+
+    def submit(self, task_id: str, *after: str, **fields: Any) -> list[str]:
+        """Hand in a task that depends on those named after it."""
+        self.scheduler.submit(TaskRecord(task_id, depends_on=after, **fields), self.now)
+        return self._after_event()
+
+    def began(self, task_id: str) -> list[str]:
+        """The lane reports that the function is about to be called."""
+        self.scheduler.attempt_began(self.tokens[task_id], self.now)
+        return self._after_event()
+
+    def succeed(self, task_id: str, value: object = None) -> list[str]:
+        """The lane reports that the function returned."""
+        return self.report(self.tokens[task_id], Returned(value))
+
+    def fail(self, task_id: str, error: ErrorInfo = FAILURE) -> list[str]:
+        """The lane reports that the function raised."""
+        return self.report(self.tokens[task_id], Raised(error))
+
+    def stop(self, task_id: str) -> list[str]:
+        """The lane reports that it stopped the attempt."""
+        return self.report(self.tokens[task_id], Stopped())
+
+    def report(self, token: int, outcome: AttemptOutcome, *, stale: bool = False) -> list[str]:
+        """The lane reports the end of an attempt; ``stale`` if it is one that was given up."""
+        assert self.scheduler.attempt_ended(token, outcome, self.now) is not stale
+        self._held.pop(token, None)
+        return self._after_event()
+
+    def cancel(self, task_id: str) -> list[str]:
+        """A caller cancels a task. Gives the ids that this cancels; the commands are in ``log``."""
+        cancelled = self.scheduler.cancel(task_id, self.now)
+        self._after_event()
+        return cancelled
+
+    def memory(self, *, under_pressure: bool) -> list[str]:
+        """Memory was measured."""
+        self.scheduler.memory_changed(under_pressure=under_pressure, now=self.now)
+        return self._after_event()
+
+    def advance(self, seconds: float) -> list[str]:
+        """Let time pass, waking the scheduler whenever it asked to be."""
+        end = self.now + seconds
+        commands: list[str] = []
+        while (due := self.scheduler.next_wakeup()) is not None and due <= end:
+            self.now = max(self.now, due)
+            commands += self.wake()
+        self.now = end
+        return commands
+
+    def wake(self) -> list[str]:
+        """Wake the scheduler, as late as it may be by now."""
+        self.scheduler.wake(self.now)
+        return self._after_event()
+
+    def pause(self) -> list[str]:
+        self.scheduler.pause()
+        return self._after_event()
+
+    def cancel_waiting(self) -> list[str]:
+        self.scheduler.cancel_waiting(self.now)
+        return self._after_event()
+
+    def stop_running(self) -> list[str]:
+        self.scheduler.stop_running(self.now)
+        return self._after_event()
+
+    def abandon_running(self) -> list[str]:
+        self.scheduler.abandon_running(self.now)
+        return self._after_event()
+
+    # ---- after every event
+
+    def _after_event(self) -> list[str]:
+        commands = self.take()
+        while self.scheduler.cascading:
+            self.scheduler.wake(self.now)
+            commands += self.take()
+        self._events += 1
+        if self._events % self._check_every == 0:
+            self.scheduler.check()
+        return commands
+
+    def take(self) -> list[str]:
+        """Collect what the scheduler asks for now, without going on."""
+        commands = [self._noted(command) for command in self.scheduler.take_commands()]
+        self.log += commands
+        return commands
+
+    def _noted(self, command: Command) -> str:
+        record = command.record
+        assert record.id not in self.finished or self.finished[record.id] is not record, f"{record} has ended before"
+        match command:
+            case Start(_, token):
+                assert record.slot is not None, record
+                assert record.slot not in self._held.values(), f"{record.slot} is given twice"
+                self._held[token] = record.slot
+                self.tokens[record.id] = token
+                return f"start {record.id}"
+            case Stop(_, token, reason):
+                assert token in self._held, f"{record} does not run"
+                return f"stop {record.id} {reason.value}"
+            case Abandon(_, token):
+                del self._held[token]
+                return f"abandon {record.id}"
+            case Retried():
+                self.retries.append(command)
+                return f"retry {record.id}"
+            case Finish():
+                self.finished[record.id] = record
+                return f"finish {record.id} {record.status}"
