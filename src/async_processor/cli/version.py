@@ -8,4 +8,5 @@ from importlib.metadata import version
 
 def version_line() -> str:
     """Versions of the package and of Python, and the platform."""
-    return f"advanced-async-processor {version('advanced-async-processor')}, Python {platform.python_version()}, {platform.platform()}"
+    name = "advanced-async-processor"
+    return f"{name} {version(name)}, Python {platform.python_version()}, {platform.platform()}"
