@@ -15,7 +15,7 @@ class Feeling:
     Attributes:
         name: one word, e.g. ``"sad"``.
         valence: -1.0 (bad) to 1.0 (good).
-        arousal: 0.0 (quiet) to 1.0 (excited).
+        arousal: -1.0 (quiet) to 1.0 (excited).
     """
 
     name: str | None = None

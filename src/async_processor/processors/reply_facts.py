@@ -113,8 +113,8 @@ def feeling_of(value: object) -> Feeling:
     name = value.get("primary_emotion")
     return Feeling(
         name=clean(name[:MAX_NAME_CHARS]) or None if isinstance(name, str) else None,
-        valence=_within(value.get("valence"), -1.0, 1.0),
-        arousal=_within(value.get("arousal"), 0.0, 1.0),
+        valence=_within(value.get("valence")),
+        arousal=_within(value.get("arousal")),
     )
 
 
@@ -128,9 +128,9 @@ def _heard(results: DependencyResults, max_words: int, warnings: list[str]) -> s
     if result is None:
         warnings.append("the transcription did not complete: the reply does not know what was said")
         return ""
-    text = result.get("text") if isinstance(result, Mapping) else result
+    text = result.get("transcription") if isinstance(result, Mapping) else result
     if not isinstance(text, str):
-        warnings.append("the transcription's result holds no 'text': the reply does not know what was said")
+        warnings.append("the transcription's result holds no 'transcription': the reply does not know what was said")
         return ""
     if len(text) > max_words:
         warnings.append(f"the transcript has {len(text)} characters; only the first {max_words} were used")
@@ -182,14 +182,15 @@ def _inner(value: object) -> list[object]:
     return list(parts)
 
 
-def _within(value: object, low: float, high: float) -> float | None:
+def _within(value: object) -> float | None:
+    """A measure from -1 to 1, or None."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return None
     try:
         number = float(value)
     except (OverflowError, ValueError):
         return None
-    return None if math.isnan(number) else min(high, max(low, number))
+    return None if math.isnan(number) else min(1.0, max(-1.0, number))
 
 
 def _short(value: float | None) -> float | int | None:

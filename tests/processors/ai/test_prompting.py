@@ -27,7 +27,7 @@ def after(*results: TaskResult) -> DependencyResults:
 
 
 def heard(text: str) -> TaskResult:
-    return finished(ProcessingType.AUDIO_TRANSCRIPTION, {"text": text, "language": "en"})
+    return finished(ProcessingType.AUDIO_TRANSCRIPTION, {"transcription": text, "language": "en"})
 
 
 def felt(**found) -> TaskResult:
@@ -354,7 +354,7 @@ RESULTS = st.lists(
     st.builds(
         finished,
         st.sampled_from([ProcessingType.AUDIO_TRANSCRIPTION, ProcessingType.EMOTION_ANALYSIS, ProcessingType.CUSTOM]),
-        ANYTHING | st.fixed_dictionaries({"text": ANYTHING, "primary_emotion": ANYTHING, "valence": ANYTHING}),
+        ANYTHING | st.fixed_dictionaries({"transcription": ANYTHING, "primary_emotion": ANYTHING, "valence": ANYTHING}),
     ),
     max_size=3,
 )

@@ -125,9 +125,9 @@ def test_comfort_is_not_opened_with_cheer():
         (Feeling(valence=0.1, arousal=0.9), None),
         (Feeling(valence=0.6), "happy"),
         (Feeling(valence=-0.6), "sad"),
-        (Feeling(valence=-0.6, arousal=0.2), "sad"),
+        (Feeling(valence=-0.6, arousal=-0.2), "sad"),
         (Feeling(valence=-0.6, arousal=0.9), "scared"),
-        (Feeling(name="neutral", valence=-0.6, arousal=0.2), "sad"),
+        (Feeling(name="neutral", valence=-0.6, arousal=0.1), "sad"),
     ],
 )
 def test_a_mood_is_a_known_word_or_a_strong_measure(feeling, mood):

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ...config import AIConfig
-from ...errors import MissingExtraError
 from ..chat import ChatReply, ChatRequest, FinishReason
+from ..extras import needs_extra
 from . import answers
 from .bounded_http import OpenedLater, bounded_client, fetch
 from .failures import Call
@@ -69,10 +69,8 @@ class AnthropicChat:
         return Call(provider=self.provider, model=model, secret=self._key)
 
     def _make(self) -> AsyncAnthropic:
-        try:
+        with needs_extra("ai", needed_for="AI_RESPONSE with provider 'anthropic'"):
             from anthropic import AsyncAnthropic
-        except ImportError as error:
-            raise MissingExtraError("ai", needed_for="AI_RESPONSE with provider 'anthropic'") from error
         settings = self._settings
         return AsyncAnthropic(
             api_key=self._key,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...config import AIConfig
-from ...errors import MissingExtraError
 from ..chat import ChatReply, ChatRequest, FinishReason
+from ..extras import needs_extra
 from . import answers
 from .bounded_http import OpenedLater, bounded_client, fetch
 from .failures import Call
@@ -64,10 +64,8 @@ class OpenAIChat:
         return Call(provider=self.provider, model=model, secret=self._key)
 
     def _make(self) -> AsyncOpenAI:
-        try:
+        with needs_extra("ai", needed_for="AI_RESPONSE with provider 'openai'"):
             from openai import AsyncOpenAI
-        except ImportError as error:
-            raise MissingExtraError("ai", needed_for="AI_RESPONSE with provider 'openai'") from error
         settings = self._settings
         return AsyncOpenAI(
             api_key=self._key,

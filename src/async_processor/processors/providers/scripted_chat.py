@@ -19,7 +19,7 @@ MAX_HEARD_CHARS = 2_000
 SMALL_UNTIL_YEARS = 4
 _SMALL_WORDS = 14
 _STRONG_VALENCE = 0.35
-_EXCITED_AROUSAL = 0.6
+_EXCITED_AROUSAL = 0.2
 _APOSTROPHES = str.maketrans("’‘`´", "''''")
 _WORD = re.compile(r"[\w']+")
 _SENTENCE_END = re.compile(r"(?<=[.!?]) ")
