@@ -35,7 +35,9 @@ class Harness:
         slots: of the one lane there is, if ``lanes`` does not say more.
         check_every: events between two checks. One check looks at every task, so tests with thousands cannot
             afford it at each event; they check in between and at the end.
+        drain: whether an event that leaves dependents to be told is followed by wake-ups until none is left.
         seed: of the dice.
+        scheduler: the class under test, or one that watches it.
         options: of the scheduler.
     """
 
@@ -45,17 +47,20 @@ class Harness:
         *,
         lanes: Mapping[LaneName, LaneTraits] | None = None,
         check_every: int = 1,
+        drain: bool = True,
         seed: int = 1,
+        scheduler: type[Scheduler] = Scheduler,
         **options: Any,
     ) -> None:
         self.now = 0.0
-        self.scheduler = Scheduler(lanes or {ASYNC: lane(slots)}, rng=random.Random(seed), **options)
+        self.scheduler = scheduler(lanes or {ASYNC: lane(slots)}, rng=random.Random(seed), **options)
         self.log: list[str] = []
         self.finished: dict[str, TaskRecord] = {}
         self.retries: list[Retried] = []
         self.tokens: dict[str, int] = {}
         self._held: dict[int, str] = {}
         self._check_every = check_every
+        self._drain = drain
         self._events = 0
 
     # ---- questions
@@ -155,7 +160,7 @@ class Harness:
 
     def _after_event(self) -> list[str]:
         commands = self.take()
-        while self.scheduler.cascading:
+        while self._drain and self.scheduler.cascading:
             self.scheduler.wake(self.now)
             commands += self.take()
         self._events += 1

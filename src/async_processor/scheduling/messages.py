@@ -20,16 +20,20 @@ def timed_out(record: TaskRecord) -> ErrorInfo:
     )
 
 
-def dependency_failed(record: TaskRecord, dependency: TaskRecord, root: TaskRecord | None) -> ErrorInfo:
-    """Names the task at the root and why it ended, however long the chain from there."""
-    origin = dependency if root is None else root
-    way = "" if origin is dependency else f" (by way of {dependency.id!r})"
-    why = f": {origin.error.message}" if origin.error is not None else ""
+def how_it_ended(record: TaskRecord) -> str:
+    """How a task ended, or certainly will, and why."""
     # The status of a task that still runs, but was asked to stop, is not final yet; its end is.
-    how = origin.status.value if origin.finished else "cancelled"
+    how = record.status.value if record.finished else "cancelled"
+    assert record.error is not None, f"{record} did not complete, and nobody said why"
+    return f"{how}: {record.error.message}"
+
+
+def dependency_failed(record: TaskRecord, dependency: TaskRecord) -> ErrorInfo:
+    """Names the task at the root and why it ended, however long the chain from there."""
+    way = "" if record.root == dependency.id else f" (by way of {dependency.id!r})"
     return ErrorInfo(
         type_name="TaskCancelledError",
-        message=f"task {record.id!r} was cancelled because its dependency {origin.id!r}{way} ended {how}{why}",
+        message=f"task {record.id!r} was cancelled because its dependency {record.root!r}{way} ended {record.cause}",
     )
 
 

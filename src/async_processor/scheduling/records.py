@@ -30,6 +30,7 @@ class TaskRecord:
         dependents: records that wait for this one.
         lent: how many unfinished dependents there are of each urgency; None before the first.
         root: the id of the task whose end made this one be cancelled.
+        cause: how that task ended and why, in words.
         started_at, ended_at: of the last attempt.
         error: what went wrong, of the last failed attempt or for good.
         outcome: what the last attempt reported.
@@ -38,6 +39,7 @@ class TaskRecord:
     __slots__ = (
         "_final",
         "attempt",
+        "cause",
         "deadline",
         "dependencies",
         "dependency_timeout",
@@ -106,6 +108,7 @@ class TaskRecord:
         self.dependents: dict[TaskRecord, None] | None = None
         self.lent: list[int] | None = None
         self.root: str | None = None
+        self.cause: str | None = None
         self.error: ErrorInfo | None = None
         self.outcome: AttemptOutcome | None = None
         self.stop_reason: StopReason | None = None

@@ -454,10 +454,10 @@ class Scheduler:
             self._make_ready(dependent, Step.RELEASE, now)
 
     def _cancel_for(self, record: TaskRecord, dependency: TaskRecord, now: float) -> None:
-        root_id = dependency.root or dependency.id
-        record.root = root_id
-        error = messages.dependency_failed(record, dependency, self.find(root_id))
-        self._finish(record, Step.CANCEL, error, now)
+        # Handed on from task to task: the root itself may be forgotten before the last of them is told.
+        record.root = dependency.root or dependency.id
+        record.cause = dependency.cause or messages.how_it_ended(dependency)
+        self._finish(record, Step.CANCEL, messages.dependency_failed(record, dependency), now)
 
     def _urgency_changed(self, record: TaskRecord, former: int) -> None:
         if record.phase is Phase.READY:
