@@ -49,6 +49,7 @@ class ReadyQueue:
             heappop(self._heap)
         if self._arrivals[0][1] is record:
             self._arrivals.popleft()
+        self._sweep()
 
     def reprioritised(self, record: TaskRecord, former: int) -> None:
         """The urgency of a record in the queue changed from ``former``."""

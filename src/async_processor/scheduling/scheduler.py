@@ -387,6 +387,8 @@ class Scheduler:
 
     def _finish(self, record: TaskRecord, step: Step, error: ErrorInfo | None, now: float) -> None:
         """End a task. Its dependents are left to ``_spread``, which every caller owes."""
+        if record.phase is Phase.BACKOFF:
+            self._timers.lost()
         self._left_place(record)
         record.advance(step)
         record.error = error
