@@ -59,17 +59,19 @@ def _heard(value: Mapping[str, Any]) -> str:
 
 
 def _felt(value: Mapping[str, Any]) -> str:
-    return printable(value["primary_emotion"]) + _by(value)
+    return f"{printable(value['primary_emotion'])}, confidence {value['confidence']:.2f}{_by(value)}"
 
 
 def _answered(value: Mapping[str, Any]) -> str:
     return _said(value["response"], "no answer") + _by(value)
 
 
-def _spoken(value: Mapping[str, Any] | None, answer: Path | None) -> str:
-    if value is None or answer is None:
-        return "(not spoken: no offline synthesiser here; as root: apt-get install flite)"
-    return f"{printable(answer)} ({value['duration']:.1f} s){_by(value)}"
+def _spoken(value: Mapping[str, Any], answer: Path | None) -> str:
+    if value["audio_data"] is None:
+        return f"(not spoken: {printable(value['reason'])})"
+    if answer is None:
+        return "(spoken, but it could not be written)"
+    return f"{printable(answer)}, {value['duration']:.1f} s{_by(value)}"
 
 
 def _said(text: str, otherwise: object) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import ProcessorConfig
-from ..errors import ConfigurationError
+from ..errors import AsyncProcessorError, ConfigurationError
 from ..processor import AdvancedAsyncProcessor, create_processor
 from .exit_code import ExitCode
 from .interruption import InterruptedBySignal, interruptible
@@ -48,7 +48,11 @@ def run_talk(options: TalkOptions) -> ExitCode:
         return ExitCode.USAGE
     except InterruptedBySignal as error:
         _complain(f"stopped by {error}")
-        return ExitCode.INTERRUPTED if error.number == 2 else ExitCode.TERMINATED
+        return ExitCode(128 + error.number)
+    except AsyncProcessorError as error:
+        # The processor could not start; what fails later is in the results.
+        _complain(error)
+        return ExitCode.FAILED
 
 
 async def _talk(options: TalkOptions) -> ExitCode:
@@ -90,9 +94,10 @@ def _read(path: Path, max_bytes: int) -> bytes:
 def _report(results: TurnResults, options: TalkOptions) -> ExitCode:
     code = ExitCode.OK if results.ok else ExitCode.FAILED
     answer = None
-    if results.speech.ok and results.speech.result is not None:
+    sound = results.speech.result["audio_data"] if results.speech.ok else None
+    if sound is not None:
         try:
-            answer = _written(results.speech.result["audio_data"], options.answer)
+            answer = _written(sound, options.answer)
         except OSError as error:
             _complain(f"cannot write {options.answer}: {error.strerror}")
             code = ExitCode.FAILED
