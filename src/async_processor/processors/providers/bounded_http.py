@@ -4,6 +4,7 @@
   can stand for gigabytes.
 - One deadline holds for the whole call. A client library's own timeouts start anew with every byte that drips in.
 - Redirects are not followed: key and words stay with the server that was configured.
+- Cookies are not kept: they would tie what one child says to what another does.
 - A cancelled call closes its connection at once, also in the middle of a TLS handshake.
 """
 
@@ -60,14 +61,16 @@ def bounded_client(*, timeout_s: float, max_bytes: int) -> httpx2.AsyncClient:
     import httpx2
 
     async def limit(response: httpx2.Response) -> None:
+        client.cookies.clear()
         _check_announced(response.headers, max_bytes)
         response.stream = _limited_stream()(response.stream, max_bytes)
 
-    return httpx2.AsyncClient(
+    client = httpx2.AsyncClient(
         timeout=timeout_s,
         follow_redirects=False,
         event_hooks={"request": [_prepare], "response": [limit]},
     )
+    return client
 
 
 async def _prepare(request: httpx2.Request) -> None:

@@ -132,7 +132,7 @@ def _seconds_until(text: str, now: datetime) -> float:
         moment = parsedate_to_datetime(text)
         # A date without a zone is one in UTC: HTTP has no other.
         return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, TypeError, IndexError):  # the parser of mail dates meets anything with these
         return math.nan
 
 
@@ -144,8 +144,8 @@ def _code_and_text(body: object) -> tuple[str | None, str]:
             break
     else:
         code = None
-    text = _part(body, "message")
-    return code, text if isinstance(text, str) else str(body)[: 10 * _SHOWN_CHARS]
+    text = body if isinstance(body, str) else _part(body, "message")
+    return code, text if isinstance(text, str) else ""
 
 
 def _part(body: object, name: str) -> Any:
