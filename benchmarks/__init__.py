@@ -1,0 +1,1 @@
+"""What we claim about speed, for anyone to run: ``python -m benchmarks``."""
