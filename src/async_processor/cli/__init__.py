@@ -7,15 +7,13 @@ import sys
 from ..errors import MissingExtraError
 from .exit_code import ExitCode
 
-_EXTRA = ("typer", "rich")
-
 
 def main() -> None:
     """Run the command with the arguments of this process, and end it with an ``ExitCode``."""
     try:
         from .app import app
     except ModuleNotFoundError as error:
-        if error.name not in _EXTRA:
+        if error.name != "typer":
             raise
         sys.stderr.write(f"{MissingExtraError('cli', needed_for='the command async-processor')}\n")
         raise SystemExit(ExitCode.USAGE) from None
