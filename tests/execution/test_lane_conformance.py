@@ -369,6 +369,6 @@ async def test_a_lane_that_ran_nothing_closes(bench: Bench):
 
 
 async def test_lanes_come_and_go_without_a_trace(case: LaneCase, no_leaks: None):  # D11
-    for _ in range(10):
+    for _ in range(100 if case.in_process else 5):
         async with open_bench(case) as bench:
             assert await bench.outcome_of(bench.form(functions.double), {"number": 1}) == Returned(2)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import inspect
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -75,11 +76,14 @@ def _put_down_if_left(task: asyncio.Task[Any]) -> None:
 
 async def _tidy() -> None:
     """End what the coroutine left on this loop: tasks, async generators, connections."""
-    loop = asyncio.get_running_loop()
-    await _end_tasks(asyncio.all_tasks() - {asyncio.current_task()})
+    loop, own = asyncio.get_running_loop(), asyncio.current_task()
+    # A task that is no coroutine is the closing of an async generator that was freed: it is to end in peace.
+    await _end_tasks({task for task in asyncio.all_tasks() - {own} if inspect.iscoroutine(task.get_coro())})
     closing = loop.create_task(loop.shutdown_asyncgens())
-    await asyncio.wait({closing}, timeout=GRACE_S)
-    await _end_tasks({closing})
+    until = loop.time() + GRACE_S
+    while (others := asyncio.all_tasks() - {own}) and loop.time() < until:
+        await asyncio.wait(others, timeout=until - loop.time())
+    await _end_tasks({closing, *others})
     # asyncio has no public way to list a loop's connections. Where a loop keeps no such list, they stay the
     # function's own to close.
     transports = list(getattr(loop, "_transports", {}).values())
