@@ -42,6 +42,7 @@ class EngineState:
         running_tasks: tasks with an attempt in a slot.
         waiting_for_dependencies, ready, in_backoff: the parts of ``queue_size``.
         ready_by_priority: ready tasks by the priority they have now.
+        ready_by_lane: ready tasks by the lane they wait for.
         oldest_ready_age: seconds that the longest-waiting ready task has waited; 0.0 if there is none.
         slots: every slot, and the id of the task it runs, or None.
         lanes: figures of each lane.
@@ -58,6 +59,7 @@ class EngineState:
     ready: int = 0
     in_backoff: int = 0
     ready_by_priority: Mapping[TaskPriority, int] = field(default_factory=dict)
+    ready_by_lane: Mapping[LaneName, int] = field(default_factory=dict)
     oldest_ready_age: float = 0.0
     slots: Mapping[str, str | None] = field(default_factory=dict)
     lanes: Mapping[LaneName, LaneStatistics] = field(default_factory=dict)

@@ -261,7 +261,6 @@ class AdvancedAsyncProcessor:
 
     async def get_performance_metrics(self) -> dict[str, Any]:
         """Figures of this moment, in JSON types; the keys are listed on the documentation page of monitoring."""
-        await self.monitor.refresh_memory()
         return self.monitor.snapshot(self._state(), self._watch)
 
     async def health(self) -> HealthReport:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from async_processor.monitoring.histogram import HIGH_S, LOW_S, RELATIVE_ERROR, Histogram, record_in_both
+from async_processor.monitoring.histogram import HIGH_S, LOW_S, RELATIVE_ERROR, Histogram
 
 durations = st.floats(min_value=LOW_S, max_value=HIGH_S, allow_nan=False)
 odd_durations = st.floats(allow_nan=True, allow_infinity=True)
@@ -54,10 +54,10 @@ def test_whatever_is_recorded_is_counted_and_the_summary_stays_finite(values):
 
 
 @given(st.lists(odd_durations, max_size=50))
-def test_recording_in_both_is_recording_in_each(values):
+def test_recording_with_another_is_recording_in_each(values):
     alone, first, second = histogram_of(values), Histogram(), Histogram()
     for value in values:
-        record_in_both(first, second, value)
+        first.record_with(second, value)
 
     assert first.summary() == second.summary() == alone.summary()
 

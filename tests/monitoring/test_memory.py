@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from async_processor.monitoring.memory import MemoryReader, process_tree_memory
+from async_processor.monitoring.memory import MemoryReader, process_tree, resident_bytes
 
 MIB = 1024 * 1024
 UNLIMITED_V1 = 9_223_372_036_854_771_712
@@ -216,21 +216,20 @@ def test_use_grows_with_what_this_process_allocates():
 
 def test_the_memory_of_the_process_tree_counts_children():
     code = "block = b'x' * (80 * 1024 * 1024); print('ready', flush=True); input()"
-    before = process_tree_memory()
+    before = resident_bytes(process_tree())
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout.readline() == b"ready\n"
-        during = process_tree_memory()
+        during = resident_bytes(process_tree())
         child.communicate(b"\n")
 
     assert during - before > 75 * MIB
 
 
-def test_children_that_vanish_while_they_are_counted_are_left_out():
-    # Many short-lived ones: some end between the listing and the reading.
-    children = [subprocess.Popen([sys.executable, "-S", "-c", ""]) for _ in range(10)]
-    try:
-        while any(child.poll() is None for child in children):
-            assert process_tree_memory() > MIB
-    finally:
-        for child in children:
-            child.wait()
+def test_a_child_that_vanishes_after_it_was_listed_is_left_out():
+    with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) as child:
+        listed = process_tree()
+        child.communicate(b"\n")
+
+    assert child.pid in [process.pid for process in listed]
+    assert resident_bytes([process for process in listed if process.pid == child.pid]) == 0
+    assert resident_bytes(listed) > MIB

@@ -47,6 +47,11 @@ class Histogram:
         """How many durations were recorded."""
         return sum(self._counts)
 
+    @property
+    def empty(self) -> bool:
+        """Whether no duration was recorded."""
+        return not (self.sum or self._counts[0] or self._counts[_LAST])
+
     def record(self, seconds: float) -> None:
         """Count one duration. NaN and negative ones, which only a broken clock could give, count as 0."""
         if LOW_S < seconds < HIGH_S:
@@ -56,6 +61,22 @@ class Histogram:
                 self.max = seconds
         else:
             self._record_outside(seconds)
+
+    def record_with(self, other: Histogram, seconds: float) -> None:
+        """Record one duration here and in ``other``, for the price of little more than one."""
+        if not LOW_S < seconds < HIGH_S:
+            self._record_outside(seconds)
+            other._record_outside(seconds)
+            return
+        bucket = int(log2(seconds) * PER_DOUBLING + _OFFSET)
+        self._counts[bucket] += 1
+        self.sum += seconds
+        if seconds > self.max:
+            self.max = seconds
+        other._counts[bucket] += 1
+        other.sum += seconds
+        if seconds > other.max:
+            other.max = seconds
 
     def _record_outside(self, seconds: float) -> None:
         self._counts[_LAST if seconds >= HIGH_S else 0] += 1
@@ -93,7 +114,7 @@ class Histogram:
         """All durations of several histograms in a new one."""
         whole = cls()
         for part in parts:
-            if part.max or part._counts[0]:
+            if not part.empty:
                 whole._counts = [own + more for own, more in zip(whole._counts, part._counts, strict=True)]
                 whole.sum += part.sum
                 whole.max = max(whole.max, part.max)
@@ -108,20 +129,3 @@ class Histogram:
 
 
 _EMPTY: Final[dict[str, float]] = {"count": 0, "mean": 0.0, "p50": 0.0, "p95": 0.0, "p99": 0.0, "max": 0.0}
-
-
-def record_in_both(first: Histogram, second: Histogram, seconds: float) -> None:
-    """Record one duration in two histograms, for the price of little more than one."""
-    if not LOW_S < seconds < HIGH_S:
-        first._record_outside(seconds)
-        second._record_outside(seconds)
-        return
-    bucket = int(log2(seconds) * PER_DOUBLING + _OFFSET)
-    first._counts[bucket] += 1
-    first.sum += seconds
-    if seconds > first.max:
-        first.max = seconds
-    second._counts[bucket] += 1
-    second.sum += seconds
-    if seconds > second.max:
-        second.max = seconds

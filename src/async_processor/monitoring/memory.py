@@ -8,7 +8,7 @@ and 20 for the machine; it is meant for a few times per second, off the hot path
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -53,10 +53,15 @@ class MemoryReader:
                 yield reading
 
 
-def process_tree_memory() -> int:
-    """Resident bytes of this process and all below it. Pages that several of them share count several times."""
+def process_tree() -> tuple[psutil.Process, ...]:
+    """This process and all below it. Reads through all processes of the machine: about 15 microseconds for each."""
     own = psutil.Process()
-    return sum(_resident(process) for process in (own, *own.children(recursive=True)))
+    return (own, *own.children(recursive=True))
+
+
+def resident_bytes(processes: Iterable[psutil.Process]) -> int:
+    """Resident memory of processes, 10 microseconds for each. Pages that several of them share count several times."""
+    return sum(map(_resident, processes))
 
 
 def _resident(process: psutil.Process) -> int:
