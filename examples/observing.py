@@ -11,7 +11,7 @@ from async_processor import (
     TaskContext,
     create_task,
 )
-from async_processor.monitoring import TaskFinished, TaskProgress, TaskRetried
+from async_processor.monitoring.observer import TaskFinished, TaskProgress, TaskRetried
 
 
 class Narrator(Observer):
