@@ -24,13 +24,13 @@ async def plan_day(processor: AdvancedAsyncProcessor, town: str) -> None:
     # Ids are made when none is given; here they are, to be recognised in the error.
     outside = create_task("weather", {"town": town}, id=f"weather-{town}")
     planned = create_task("calendar", {"town": town}, id=f"calendar-{town}")
-    advice = create_task("advice", depends_on=[outside.id, planned.id])
+    advice = create_task("advice", id=f"advice-{town}", depends_on=[outside.id, planned.id])
     # The order does not matter: a task waits for the tasks it names, submitted or yet to be.
     for task in (advice, planned, outside):
         await processor.submit_task(task)
 
     result = await processor.wait_for_task(advice.id)
-    print(result.result if result.ok else f"no advice, {result.status}: {result.error}")
+    print(result.result if result.ok else result.error)
 
 
 async def main() -> None:

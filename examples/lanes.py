@@ -33,7 +33,7 @@ async def main() -> None:
         for name in ("loop", "thread", "process"):
             result = await processor.wait_for_task(await processor.submit_task(create_task(name)))
             here = "here" if result.unwrap() == os.getpid() else "in a process of its own"
-            print(f"{name}: slot {result.worker_id}, {here}")
+            print(f"{name}: in lane {str(result.worker_id).partition('-')[0]}, {here}")
 
         stuck = create_task("endless", timeout=0.5, max_retries=0)
         result = await processor.wait_for_task(await processor.submit_task(stuck))

@@ -28,10 +28,9 @@ class Narrator(Observer):
 
 
 async def bake(task: ProcessingTask, context: TaskContext) -> str:
-    context.report_progress(0.5, "in the oven")
     if context.attempt == 1:
         raise RetryableError("the oven was cold")
-    context.report_progress(1.0, "smells good")
+    context.report_progress(0.9, "smells good")
     return "cake"
 
 

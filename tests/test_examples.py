@@ -22,19 +22,18 @@ OUTPUT = {
     "quickstart.py": "completed GOOD NIGHT\n",
     "dependencies.py": (
         "a walk in Bath: take an umbrella\n"
-        "no advice, cancelled: dependency 'weather-Atlantis' failed: there is no weather station in Atlantis\n"
+        "task 'advice-Atlantis' was cancelled because its dependency 'weather-Atlantis' ended failed: "
+        "there is no weather station in Atlantis\n"
     ),
     "lanes.py": (
-        "loop: slot async-0, here\n"
-        "thread: slot thread-0, here\n"
-        "process: slot process-0, in a process of its own\n"
+        "loop: in lane async, here\n"
+        "thread: in lane thread, here\n"
+        "process: in lane process, in a process of its own\n"
         "endless: timeout\n"
     ),
     "observing.py": (
-        "50% in the oven\n"
         "attempt 1 failed with RetryableError\n"
-        "50% in the oven\n"
-        "100% smells good\n"
+        "90% smells good\n"
         "completed after 2 attempts\n"
         "here is your cake\n"
         "1 task, 100 % well\n"
