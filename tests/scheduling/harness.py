@@ -58,7 +58,8 @@ class Harness:
         self.finished: dict[str, TaskRecord] = {}
         self.retries: list[Retried] = []
         self.tokens: dict[str, int] = {}
-        self._held: dict[int, str] = {}
+        self._slot_of: dict[int, str] = {}
+        self._taken: set[str] = set()
         self._check_every = check_every
         self._drain = drain
         self._events = 0
@@ -111,7 +112,7 @@ class Harness:
     def report(self, token: int, outcome: AttemptOutcome, *, stale: bool = False) -> list[str]:
         """The lane reports the end of an attempt; ``stale`` if it is one that was given up."""
         assert self.scheduler.attempt_ended(token, outcome, self.now) is not stale
-        self._held.pop(token, None)
+        self._free(token)
         return self._after_event()
 
     def cancel(self, task_id: str) -> list[str]:
@@ -180,15 +181,16 @@ class Harness:
         match command:
             case Start(_, token):
                 assert record.slot is not None, record
-                assert record.slot not in self._held.values(), f"{record.slot} is given twice"
-                self._held[token] = record.slot
+                assert record.slot not in self._taken, f"{record.slot} is given twice"
+                self._taken.add(record.slot)
+                self._slot_of[token] = record.slot
                 self.tokens[record.id] = token
                 return f"start {record.id}"
             case Stop(_, token, reason):
-                assert token in self._held, f"{record} does not run"
+                assert token in self._slot_of, f"{record} does not run"
                 return f"stop {record.id} {reason.value}"
             case Abandon(_, token):
-                del self._held[token]
+                assert self._free(token), f"{record} does not run"
                 return f"abandon {record.id}"
             case Retried():
                 self.retries.append(command)
@@ -196,3 +198,8 @@ class Harness:
             case Finish():
                 self.finished[record.id] = record
                 return f"finish {record.id} {record.status}"
+
+    def _free(self, token: int) -> bool:
+        slot = self._slot_of.pop(token, None)
+        self._taken.discard(slot or "")
+        return slot is not None
