@@ -100,7 +100,7 @@ class ProcessorConfig(_Settings):
         max_result_bytes: largest result accepted, counting bytes and text.
         max_abandoned_threads: how many timed-out threads may linger before the thread lane refuses work.
         retry_base_s: upper bound of the first retry's delay; doubles with each attempt.
-        retry_max_s: largest delay between attempts, also for ``Retry-After``.
+        retry_max_s: largest backoff, and longest ``Retry-After`` that is honoured; the backoff comes on top of it.
         callback_timeout_s: how long a task's callback may take.
         start_method: how worker processes are started.
         worker_start_timeout_s: how long a worker process may take until it is ready.

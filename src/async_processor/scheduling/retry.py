@@ -2,6 +2,9 @@
 
 Exponential backoff with full jitter: the delay is drawn evenly between 0 and a bound that doubles with each
 attempt. Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+
+What an error asks for with ``retry_after`` comes before that, not in its place: a server that sends ten thousand
+away tells all of them the same time, and at that time they must not all be back at once.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ class RetryPolicy:
 
     Attributes:
         base: bound of the first delay.
-        maximum: bound of every delay, also of what an error asks for with ``retry_after``.
+        maximum: bound of every delay that is drawn, and of what an error may ask for with ``retry_after``.
     """
 
     base: float = 0.5
@@ -50,5 +53,5 @@ class RetryPolicy:
         bound = min(self.maximum, self.base * 2 ** min(attempt - 1, _MAX_DOUBLINGS))
         delay = rng.uniform(0.0, bound)
         if error.retry_after is not None:
-            delay = max(delay, min(error.retry_after, self.maximum))
+            delay += min(error.retry_after, self.maximum)
         return Retry(delay)
