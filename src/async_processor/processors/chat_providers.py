@@ -16,9 +16,6 @@ from urllib.parse import urlsplit
 from ..config import AIConfig
 from ..errors import ConfigurationError
 from .chat import ChatModel
-from .providers.anthropic_chat import AnthropicChat
-from .providers.openai_chat import OpenAIChat
-from .providers.scripted_chat import ScriptedChat
 
 # Client libraries want a key; servers of one's own mostly look at none.
 NO_KEY = "no-key-needed"
@@ -72,10 +69,17 @@ def choose(settings: AIConfig, environ: Mapping[str, str]) -> Endpoint:
 
 def open_model(endpoint: Endpoint, settings: AIConfig) -> ChatModel:
     """A chat model. Opens no connection and loads no library before its first request."""
+    # Imported here and only the one that is needed: whoever imports the package should not wait for all of them.
     if endpoint.provider == "openai":
+        from .providers.openai_chat import OpenAIChat
+
         return OpenAIChat(settings, api_key=endpoint.api_key, base_url=endpoint.base_url)
     if endpoint.provider == "anthropic":
+        from .providers.anthropic_chat import AnthropicChat
+
         return AnthropicChat(settings, api_key=endpoint.api_key, base_url=endpoint.base_url)
+    from .providers.scripted_chat import ScriptedChat
+
     return ScriptedChat()
 
 
