@@ -205,13 +205,13 @@ def test_use_grows_with_what_this_process_allocates():
 
     def growth() -> int:
         before = reader.used_bytes()
-        block = bytearray(b"x" * (200 * MIB))
+        block = b"x" * (200 * MIB)
         grown = reader.used_bytes() - before
         del block
         return grown
 
     # Others on the machine may free memory at the same moment, but not every time.
-    assert max(growth() for _ in range(5)) > 100 * MIB
+    assert any(growth() > 100 * MIB for _ in range(5))
 
 
 def test_the_memory_of_the_process_tree_counts_children():

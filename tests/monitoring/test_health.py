@@ -1,0 +1,119 @@
+import asyncio
+import json
+import time
+
+import pytest
+from tests.monitoring.events import Play
+
+from async_processor.figures import EngineState, LaneStatistics
+from async_processor.model import LaneName, TaskStatus
+from async_processor.monitoring.health import NO_PROGRESS_S, HealthCheck, HealthReport, health_report
+from async_processor.monitoring.loop_watch import LoopWatch
+from async_processor.monitoring.performance import PerformanceMonitor
+from async_processor.testing import VirtualClock
+
+
+@pytest.fixture
+def monitor():
+    return PerformanceMonitor(VirtualClock())
+
+
+def state(running=True, at=100.0, **fields):
+    return EngineState(running=running, at=at, **fields)
+
+
+# H12
+def test_a_fresh_start_without_tasks_is_healthy(monitor):
+    report = health_report(state(lanes={LaneName.PROCESS: LaneStatistics()}), monitor, LoopWatch())
+
+    assert (report.status, report.word, report.reasons) == ("pass", "healthy", ())
+
+
+# H12
+def test_a_processor_that_takes_no_tasks_is_unhealthy(monitor):
+    report = health_report(state(running=False), monitor)
+
+    assert (report.status, report.word) == ("fail", "unhealthy")
+    assert "takes no tasks" in report.reasons[0]
+
+
+# H12, D6
+def test_ready_tasks_of_which_none_starts_make_it_unhealthy(monitor):
+    Play(monitor).attempt("earlier", at=80.0, run=1.0)
+
+    report = health_report(state(at=100.0, ready=3, oldest_ready_age=18.0), monitor)
+
+    assert report.status == "fail"
+    assert report.reasons == ("3 tasks are ready, none runs, and none was started for 18 s",)
+
+
+@pytest.mark.parametrize(
+    ("figures", "started_at"),
+    [
+        pytest.param({"ready": 3, "running_tasks": 1, "oldest_ready_age": 90.0}, 50.0, id="something runs"),
+        pytest.param({"ready": 3, "oldest_ready_age": 90.0}, 99.0, id="one was started just now"),
+        pytest.param({"ready": 3, "oldest_ready_age": NO_PROGRESS_S - 1}, 1.0, id="they have only just become ready"),
+        pytest.param({"waiting_for_dependencies": 3, "in_backoff": 2}, 1.0, id="they wait for something else"),
+    ],
+)
+def test_waiting_with_a_reason_is_no_fault(monitor, figures, started_at):
+    Play(monitor).begin("one", at=started_at)
+
+    assert health_report(state(**figures), monitor).status == "pass"
+
+
+def test_failed_tasks_are_no_fault_of_the_processor(monitor):
+    for _ in range(10):
+        Play(monitor).task(status=TaskStatus.FAILED)
+
+    assert health_report(state(), monitor).status == "pass"
+
+
+# H12
+@pytest.mark.parametrize(("waiting", "status"), [(0, "warn"), (2, "fail")])
+def test_a_dead_lane_is_degraded_and_unhealthy_once_tasks_wait_for_it(monitor, waiting, status):
+    lanes = {LaneName.ASYNC: LaneStatistics(), LaneName.PROCESS: LaneStatistics(healthy=False, reason="no workers")}
+
+    report = health_report(
+        state(lanes=lanes, ready=5, running_tasks=1, ready_by_lane={LaneName.ASYNC: 3, LaneName.PROCESS: waiting}),
+        monitor,
+    )
+
+    assert report.status == status
+    assert "the process lane takes no work: no workers" in report.reasons[0]
+
+
+# R11
+async def test_a_blocked_event_loop_degrades_it_and_is_named(monitor):
+    watch = LoopWatch(stall_s=0.1)
+    watch.start()
+    try:
+        time.sleep(0.4)  # noqa: ASYNC251 - this is the fault
+        async with asyncio.timeout(20):
+            while watch.stalls == 0:  # noqa: ASYNC110 - nobody would set an event
+                await asyncio.sleep(0.01)
+    finally:
+        watch.stop()
+
+    report = health_report(state(), monitor, watch)
+
+    assert (report.status, report.word) == ("warn", "degraded")
+    assert "the event loop was blocked" in report.reasons[0]
+    assert "test_a_blocked_event_loop" in report.reasons[0]
+
+
+def test_a_report_is_as_bad_as_its_worst_check_and_names_the_worst_first():
+    report = HealthReport((HealthCheck("a", "warn", "somewhat"), HealthCheck("b"), HealthCheck("c", "fail", "badly")))
+
+    assert report.status == "fail"
+    assert report.reasons == ("badly", "somewhat")
+    assert json.loads(json.dumps(report.to_dict())) == {
+        "status": "fail",
+        "health": "unhealthy",
+        "reasons": ["badly", "somewhat"],
+        "checks": {
+            "a": {"status": "warn", "reason": "somewhat"},
+            "b": {"status": "pass", "reason": ""},
+            "c": {"status": "fail", "reason": "badly"},
+        },
+    }
