@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -29,7 +30,7 @@ MODULE_PAGES = {
     "errors": "docs/errors.md",
     "execution": "docs/modules/execution.md",
     "model": "docs/modules/model.md",
-    "monitoring": "docs/modules/monitoring.md",
+    "monitoring": "docs/monitoring.md",
     "processor": "docs/modules/processor.md",
     "processors": "docs/modules/processors.md",
     "task_manager": "docs/modules/task_manager.md",
@@ -106,6 +107,16 @@ def test_every_public_module_has_its_page_and_every_other_its_line_in_the_archit
     assert [name for name in MODULE_PAGES.values() if not (ROOT / name).exists()] == []
     assert [name for name in MODULE_PAGES if name not in tops] == []
     assert [name for name in tops - MODULE_PAGES.keys() if f"`{name}`" not in architecture.replace("/`", "`")] == []
+
+
+def test_pages_that_the_source_names_exist():
+    named = {
+        (module.name, found)
+        for module in load_modules().values()
+        for found in re.findall(r"docs/[\w/-]+\.md", module.text)
+    }
+
+    assert sorted(item for item in named if not (ROOT / item[1]).exists()) == []
 
 
 def test_every_public_name_is_on_the_package_page():
