@@ -127,7 +127,7 @@ def _bytes(payload: Mapping[str, Any], limit: int) -> bytes:
             raise
         raise invalid(FIELD, "is a memoryview that was released; send the bytes") from None
     if not data:
-        raise invalid(FIELD, f"is empty; it must be {_BYTES_WANTED}")
+        raise invalid(FIELD, f"is empty; send {_BYTES_WANTED}")
     return data
 
 
@@ -228,4 +228,4 @@ def _check_values(peak: float) -> None:
     if not math.isfinite(peak):
         raise invalid(FIELD, "holds samples that are not finite; send numbers from -1 to 1")
     if peak > MAX_PEAK:
-        raise invalid(FIELD, f"holds samples up to {peak:.3g}; scale them to -1 to 1")
+        raise invalid(FIELD, f"holds samples up to {peak:.3g}; send them scaled to -1 to 1")

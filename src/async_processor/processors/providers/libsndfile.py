@@ -22,6 +22,19 @@ class UndecodableError(Exception):
     """The bytes are no recording that can be decoded; the text is the decoder's own."""
 
 
+class _Bytes(io.BytesIO):
+    """Stays where it is when a broken file makes the decoder seek before the beginning.
+
+    An exception could not get through the decoder; it would be printed, and the decoder told that all went well.
+    """
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return self.tell()
+
+
 class Container:
     """An opened recording. Close it, or use it in a ``with`` statement.
 
@@ -47,7 +60,7 @@ class Container:
                 return False
 
         try:
-            self._file: Any = ForwardOnly(io.BytesIO(data))
+            self._file: Any = ForwardOnly(_Bytes(data))
         except Exception as error:  # a decoder may raise anything on hostile bytes; here it gets one name
             raise UndecodableError(_reason(error)) from error
         self.sample_rate = int(self._file.samplerate)

@@ -1,0 +1,99 @@
+"""Runs a program that reads text from its standard input and writes a WAV file to its standard output."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import struct
+import tempfile
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ...errors import ProviderError
+
+DEADLINE_S = 10.0
+_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
+_NOT_SPOKEN = re.compile(r"[^\w\s.,;:!?'\"()%&$+-]|_")
+_TYPOGRAPHY = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": ", ", "…": "."})
+
+
+@dataclass(slots=True, frozen=True)
+class Speech:
+    """Text spoken.
+
+    Attributes:
+        wav: a WAV file: one channel, 16 bit.
+        sample_rate: in Hz.
+        duration: seconds.
+        provider: the program that spoke.
+        voice: which of its voices.
+    """
+
+    wav: bytes = field(repr=False)
+    sample_rate: int
+    duration: float
+    provider: str
+    voice: str
+
+
+def speakable(text: str) -> str:
+    """The text as plain ASCII without signs that are not read out, on one line. May be empty."""
+    plain = unicodedata.normalize("NFKD", text.translate(_TYPOGRAPHY)).encode("ascii", "ignore").decode()
+    return " ".join(_NOT_SPOKEN.sub(" ", plain).split())
+
+
+async def speak(arguments: Sequence[str], text: str, *, provider: str, voice: str) -> Speech:
+    """Run the program, and end it when it takes longer than ``DEADLINE_S`` or the caller is cancelled.
+
+    The text goes through a pipe: arguments would show it to everybody on the machine, and no shell is involved. The
+    sound goes to a file without a name, because the programs seek in it; it is gone when this returns.
+
+    Args:
+        arguments: the program and its arguments.
+        text: what to say.
+
+    Raises:
+        ProviderError: it could not be started, failed, took too long, or wrote no WAV file.
+    """
+    with tempfile.TemporaryFile() as output:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *arguments, stdin=asyncio.subprocess.PIPE, stdout=output, stderr=asyncio.subprocess.DEVNULL
+            )
+        except OSError as error:
+            raise ProviderError(f"{provider} could not be started: {error.strerror}") from error
+        await _finish(process, text, provider)
+        output.seek(0)
+        wav = output.read()
+    return _checked(wav, provider, voice)
+
+
+async def _finish(process: asyncio.subprocess.Process, text: str, provider: str) -> None:
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            await process.communicate(text.encode() + b"\n")
+    except TimeoutError as error:
+        raise ProviderError(f"{provider} took longer than {DEADLINE_S:g} s to speak; send shorter text") from error
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        raise ProviderError(f"{provider} failed with exit code {process.returncode}")
+
+
+def _checked(wav: bytes, provider: str, voice: str) -> Speech:
+    """Read the header, and write the true sizes into it: a program that cannot seek leaves placeholders there."""
+    if len(wav) <= _HEADER.size:
+        raise ProviderError(f"{provider} wrote no sound")
+    values = list(_HEADER.unpack_from(wav))
+    riff, _, wave, _, _, kind, channels, rate, _, _, bits, data, _ = values
+    if (riff, wave, data, kind, channels, bits) != (b"RIFF", b"WAVE", b"data", 1, 1, 16) or rate <= 0:
+        raise ProviderError(f"{provider} wrote something else than a WAV file of one channel and 16 bit")
+    size = (len(wav) - _HEADER.size) // 2 * 2
+    values[1], values[-1] = size + _HEADER.size - 8, size
+    whole = _HEADER.pack(*values) + wav[_HEADER.size : _HEADER.size + size]
+    return Speech(whole, rate, size / 2 / rate, provider, voice)
