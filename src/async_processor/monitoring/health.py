@@ -119,6 +119,6 @@ def _event_loop(watch: LoopWatch | None) -> HealthCheck:
     ago = None if watch is None else watch.seconds_since_stall()
     if stall is None or ago is None or ago > STALL_REMEMBERED_S:
         return HealthCheck("event_loop")
-    where = f" in {stall.function} ({stall.file}:{stall.line})" if stall.function else ""
-    reason = f"the event loop was blocked for {stall.seconds:.2f} s{where}, {ago:.0f} s ago"
+    what = f"blocked in {stall.function} ({stall.file}:{stall.line})" if stall.function else "kept from running"
+    reason = f"the event loop was {what} for {stall.seconds:.2f} s, {ago:.0f} s ago"
     return HealthCheck("event_loop", "warn", reason)

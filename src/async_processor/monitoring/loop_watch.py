@@ -5,9 +5,10 @@ looks, while it lasts, at what the loop's thread is doing: afterwards nobody cou
 times every callback instead, and names it when it has returned; one that never returns it does not name.)
 
 What the thread cannot see is code that holds the interpreter lock all along, in an extension or one long call into C:
-while that runs, no other thread does. Such a stall is counted when it is over, without a stack. And when the whole
-process stood still (SIGSTOP, a suspended machine, no processor to be had), the loop is not to blame: then the thread
-was late as well, and hardly any processor time was used.
+while that runs, no other thread does. Such a stall is counted when it is over, without a stack; and so is one of a
+loop that has nothing to do but gets no turn, because other threads compute. And when the whole process stood still
+(SIGSTOP, a suspended machine, no processor to be had), the loop is not to blame: then the thread was late as well,
+and hardly any processor time was used.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ logger = logging.getLogger("async_processor.monitoring")
 _BEATS_PER_STALL = 10
 _BEAT_WITHOUT_STALLS_S = 0.05
 _MIN_LOG_INTERVAL_S = 10.0
-_MAX_FRAMES = 30
+_MAX_FRAMES = 60
 _MAX_STACK_CHARS = 8_000
-# Of a time in which the process ran at all, it used more of the processor than this.
+# Who holds the interpreter lock computes: during a stall without a stack, the process used at least this share of one
+# processor, however busy the machine. Less, and it stood still as a whole.
 _ALIVE_SHARE = 0.1
 # Where callbacks of the loop are called, in a function _run.
 _LOOP_FILE = str(Path("asyncio", "events.py"))
@@ -124,8 +126,8 @@ class LoopWatch:
             )  # fmt: skip
         else:
             logger.warning(
-                "the event loop was blocked for %.2f s by code that holds the interpreter lock%s; have it run in a "
-                "worker process (cpu_intensive)",
+                "the event loop was kept from running for %.2f s%s: a thread or an extension held the interpreter "
+                "lock, or the machine was busy; computation belongs in worker processes (cpu_intensive)",
                 stall.seconds, more,
             )  # fmt: skip
 
@@ -209,12 +211,15 @@ class _Heart:
     def _look(self, beat: int) -> Stall | None:
         """Report who blocks the loop, unless the heart beats again by now."""
         frame = sys._current_frames().get(self._loop_thread)
+        task = asyncio.current_task(self._loop)
+        if frame is None or (task is None and frame.f_code.co_name == "select"):
+            # It waits for events, or for its turn.
+            return None
         with self._lock:
-            if frame is None or self._beat_number != beat:
+            if self._beat_number != beat:
                 return None
             self._seen_in_beat = beat
             seconds = monotonic() - self._beat_at
-        task = asyncio.current_task(self._loop)
         stall = _stall(frame, seconds, None if task is None else task.get_name())
         self._watch._stalled(stall)
         return stall
@@ -250,6 +255,6 @@ def _of_task(stall: Stall) -> str:
 
 
 def _above_loop(frames: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
-    """The frames from the callback inwards, innermost last; how the loop itself was started helps nobody."""
+    """The frames from the callback inwards, innermost last. How the loop was started and imports work helps nobody."""
     inner = takewhile(lambda item: item.name != "_run" or not item.filename.endswith(_LOOP_FILE), frames)
-    return list(inner)[::-1]
+    return [item for item in inner if not item.filename.startswith("<frozen importlib")][::-1]
