@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..config import ProcessorConfig
 from ..errors import AsyncProcessorError, ConfigurationError
-from ..processor import AdvancedAsyncProcessor, create_processor
+from ..monitoring.observer import Observer
+from ..processor import create_processor
 from .exit_code import ExitCode
 from .interruption import InterruptedBySignal, interruptible
 from .printable import printable
@@ -58,23 +60,22 @@ def run_talk(options: TalkOptions) -> ExitCode:
 async def _talk(options: TalkOptions) -> ExitCode:
     config = ProcessorConfig.from_env()
     turn = Turn.of(_read(options.recording, config.speech.max_audio_bytes))
-    with interruptible() as interruption:
+    with interruptible() as interruption, _progress(turn, options) as observer:
         processor = await create_processor(config=config)
         try:
-            results = await interruption.run(_run(turn, processor, quiet=options.as_json))
+            processor.register_processor(SPOKEN_ANSWER, speak)
+            processor.add_observer(observer)
+            results = await interruption.run(turn.run(processor))
         finally:
             # After the work nothing runs any more; after a signal nothing shall. Workers are ended by force.
             await processor.shutdown(timeout=0)
     return _report(results, options)
 
 
-async def _run(turn: Turn, processor: AdvancedAsyncProcessor, *, quiet: bool) -> TurnResults:
-    processor.register_processor(SPOKEN_ANSWER, speak)
-    if quiet:
-        return await turn.run(processor)
-    with shown_progress({task.id: name for name, task in turn.stages()}, _tell) as observer:
-        processor.add_observer(observer)
-        return await turn.run(processor)
+def _progress(turn: Turn, options: TalkOptions) -> AbstractContextManager[Observer]:
+    if options.as_json:
+        return nullcontext(Observer())
+    return shown_progress({task.id: name for name, task in turn.stages()}, _tell)
 
 
 def _read(path: Path, max_bytes: int) -> bytes:
