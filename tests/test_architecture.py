@@ -58,6 +58,7 @@ PARAMETERS = 6
 # Functions with more parameters than that, and why.
 MANY_PARAMETERS = {
     "context.TaskContext.__init__": "a record; all but one are optional and keyword-only",
+    "execution.process_lane.ProcessLane.__init__": "settings of the lane, by keyword",
     "processor.AdvancedAsyncProcessor.__init__": "the guide's six, and four more by keyword",
     "runtime.engine.Engine.__init__": "the parts it is put together from, by keyword",
     "scheduling.records.TaskRecord.__init__": "a record with a constructor of its own",

@@ -19,6 +19,7 @@ from tests.execution import lane_functions as functions
 from async_processor.clock import SystemClock
 from async_processor.execution.async_lane import AsyncLane
 from async_processor.execution.base import Attempt, Lane
+from async_processor.execution.process_lane import ProcessLane
 from async_processor.execution.thread_lane import ThreadLane
 from async_processor.model import LaneName, ProcessingTask
 from async_processor.outcome import AttemptOutcome
@@ -37,6 +38,19 @@ def make_thread_lane(slots: Sequence[str]) -> Lane:
 
 def make_inline_lane(slots: Sequence[str]) -> Lane:
     return InlineLane(LaneName.ASYNC, slots, clock=SystemClock())
+
+
+def make_process_lane(slots: Sequence[str]) -> Lane:
+    return ProcessLane(
+        slots,
+        start_method="forkserver",
+        worker_start_timeout=WAIT_S,
+        max_tasks_per_worker=0,
+        max_worker_memory_mb=0,
+        max_payload_bytes=64 * 1024 * 1024,
+        max_result_bytes=64 * 1024 * 1024,
+        clock=SystemClock(),
+    )
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,7 @@ LANES: dict[str, LaneCase] = {
     "async": LaneCase(make_async_lane, is_async=True),
     "thread": LaneCase(make_thread_lane, is_async=False),
     "thread-async": LaneCase(make_thread_lane, is_async=True),
+    "process": LaneCase(make_process_lane, is_async=False, in_process=False),
     "inline": LaneCase(make_inline_lane, is_async=True, measures=False),
 }
 

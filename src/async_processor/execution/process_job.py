@@ -1,0 +1,124 @@
+"""What travels to a worker: an attempt, without what only the parent can use (callback, context variables)."""
+
+from __future__ import annotations
+
+import operator
+import pickle
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from ..context import DependencyResults
+from ..model import ProcessingTask, ProcessingType, TaskPriority
+from ..outcome import Measures
+from .base import Attempt
+from .process_codec import OVERHEAD_BYTES, Chunks, FunctionCache, FunctionEncoder, encode
+
+_PLAIN_FIELDS = tuple(
+    item.name
+    for item in fields(ProcessingTask)
+    if item.name not in ("callback", "task_type", "priority", "payload", "created_at")
+)
+_plain_values = operator.attrgetter(*_PLAIN_FIELDS)
+_TYPES: dict[str, ProcessingType | str] = {item.value: item for item in ProcessingType}
+
+
+class Limits(NamedTuple):
+    """How many bytes a payload and a result may take on their way. Dependencies' results count as results."""
+
+    payload: int
+    result: int
+
+
+class JobEncoder:
+    """Makes the message of an attempt."""
+
+    __slots__ = ("_functions", "_limits")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._functions = FunctionEncoder(limits.payload + OVERHEAD_BYTES)
+
+    def encode(self, attempt: Attempt) -> Chunks:
+        """The attempt as bytes.
+
+        Raises:
+            UnserializableError: function, payload or a dependency's result cannot be pickled.
+            SizeLimitError: they are too large.
+        """
+        task, waited_for = attempt.task, attempt.dependencies
+        function = self._functions.encode(attempt.func, task.id)
+        message = (
+            function,
+            attempt.slot,
+            attempt.is_async,
+            attempt.wants_context,
+            attempt.number,
+            attempt.max_attempts,
+            attempt.timeout,
+            attempt.profile,
+            attempt.recycle_worker,
+            str(task.task_type),
+            int(task.priority),
+            _moment(task.created_at),
+            _plain_values(task),
+            # Not every mapping can be pickled; a dict can.
+            task.payload if type(task.payload) is dict else dict(task.payload),
+            dict(waited_for) if waited_for else None,
+        )
+        limit = len(function) + self._limits.payload + len(waited_for) * self._limits.result + OVERHEAD_BYTES
+        what = f"the payload of task {task.id!r}" + (" or a result it depends on" if waited_for else "")
+        return encode(message, limit, what)
+
+
+def rebuild_attempt(message: tuple[Any, ...], functions: FunctionCache) -> Attempt:
+    """The attempt of a message. Raises whatever importing or unpickling the function raises."""
+    (function, slot, is_async, wants_context, number, max_attempts, timeout, profile, recycle_worker, *about) = message
+    task_type, priority, created_at, plain, payload, waited_for = about
+    # Past the constructor: everything was checked where the task was made.
+    task = object.__new__(ProcessingTask)
+    for name, value in zip(_PLAIN_FIELDS, plain, strict=True):
+        setattr(task, name, value)
+    task.task_type = _TYPES.get(task_type, task_type)
+    task.priority = TaskPriority(priority)
+    task.created_at = created_at if isinstance(created_at, datetime) else datetime.fromtimestamp(created_at, UTC)
+    task.payload = payload
+    task.callback = None
+    return Attempt(
+        token=0,
+        slot=slot,
+        task=task,
+        func=functions.load(function),
+        is_async=is_async,
+        wants_context=wants_context,
+        number=number,
+        max_attempts=max_attempts,
+        timeout=timeout,
+        dependencies=DependencyResults(waited_for),
+        profile=profile,
+        recycle_worker=recycle_worker,
+    )
+
+
+def _moment(when: datetime) -> float | datetime:
+    # To pickle an aware datetime takes twenty times as long as all the rest of an empty task.
+    return when.timestamp() if when.tzinfo is UTC else when
+
+
+class Notes(NamedTuple):
+    """What a worker says beside the result: its measures, and whether it has grown too large to go on."""
+
+    measures: Measures
+    outgrown: bool
+
+    def encode(self) -> bytes:
+        """As bytes."""
+        return pickle.dumps(tuple(self))
+
+    @classmethod
+    def decode(cls, data: bytes) -> Notes:
+        """From bytes; none means nothing to say."""
+        return cls(*pickle.loads(data)) if data else NO_NOTES  # noqa: S301 - from a child of this very process
+
+
+NO_NOTES = Notes(Measures(), outgrown=False)
