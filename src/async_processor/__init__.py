@@ -4,6 +4,8 @@ Typed tasks with priorities and dependencies, each run where it suits (event loo
 timeouts, retries, cancellation that cascades, and live figures. Start with ``create_processor`` and ``create_task``.
 """
 
+import logging as _logging
+
 from .config import AIConfig, ProcessorConfig, SpeechConfig
 from .context import DependencyResults, TaskContext
 from .errors import (
@@ -32,6 +34,9 @@ from .processor import AdvancedAsyncProcessor, create_processor
 from .task_manager import TaskManager
 
 __version__ = "0.1.0"
+
+# A library says nothing unless the application asks to hear it.
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
 __all__ = [
     "AIConfig",

@@ -49,6 +49,8 @@ class EngineState:
         reserved_memory_mb: memory set aside for running memory-intensive tasks.
         memory_limit_mb: how much may be set aside.
         learned_memory_mb: task type -> expected peak, learned from earlier attempts.
+        stale_reports: reports of attempts that had been given up, dropped by the engine.
+        faults: errors of the engine itself that it survived; anything but 0 is worth a report.
     """
 
     running: bool
@@ -66,3 +68,5 @@ class EngineState:
     reserved_memory_mb: float = 0.0
     memory_limit_mb: float = 0.0
     learned_memory_mb: Mapping[str, float] = field(default_factory=dict)
+    stale_reports: int = 0
+    faults: int = 0

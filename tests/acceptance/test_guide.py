@@ -379,7 +379,6 @@ async def main():
     processor = await create_processor()
     def signal_handler(signum, frame):
         print(f"received {signum}", flush=True)
-        asyncio.get_running_loop()
         asyncio.create_task(processor.shutdown())
     signal.signal(signal.SIGTERM, signal_handler)
     print("ready", flush=True)
@@ -390,7 +389,8 @@ async def main():
         await processor.shutdown()
     print("ended", flush=True)
 
-asyncio.run(main())
+# Not in debug mode: that reports every slow step of a busy machine.
+asyncio.run(main(), debug=False)
 """
 
 

@@ -220,7 +220,8 @@ async def main():
     await asyncio.sleep(0.5)
     print("left", flush=True)
 
-asyncio.run(main())
+# Not in debug mode: that reports every slow step of a busy machine.
+asyncio.run(main(), debug=False)
 """
 
 

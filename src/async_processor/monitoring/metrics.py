@@ -47,7 +47,8 @@ def lane_metrics(state: EngineState) -> dict[str, Any]:
         },
         "abandoned_threads": state.lanes[LaneName.THREAD].abandoned if LaneName.THREAD in state.lanes else 0,
         "replaced_workers": sum(lane.replaced_workers for lane in lanes),
-        "stale_reports": sum(lane.stale_reports for lane in lanes),
+        "stale_reports": state.stale_reports + sum(lane.stale_reports for lane in lanes),
+        "engine_faults": state.faults,
     }
 
 

@@ -8,29 +8,19 @@ results are published. All of it runs on one event loop; no lock, no polling, on
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from ..clock import Clock
 from ..config import ProcessorConfig
 from ..context import DependencyResults, current_task_id
-from ..errors import (
-    AsyncProcessorError,
-    CyclicDependencyError,
-    DuplicateTaskError,
-    InvalidTaskError,
-    ProcessorNotRunningError,
-    QueueFullError,
-    UnknownTaskError,
-)
+from ..errors import ProcessorNotRunningError, QueueFullError, UnknownTaskError
 from ..execution.base import Attempt, Lane
 from ..figures import EngineState
-from ..model import LaneName, ProcessingTask, TaskPriority, TaskResult
+from ..model import LaneName, ProcessingTask, TaskResult
 from ..monitoring.hub import ObserverHub
 from ..monitoring.learned_memory import LearnedMemory
-from ..monitoring.observer import AttemptEnded, AttemptStarted, TaskProgress, TaskRetried, TaskSubmitted
 from ..outcome import AttemptOutcome, ErrorInfo, Raised, Returned
 from ..processors.registry import ProcessorRegistry
 from ..scheduling.records import Command, Finish, Retried, Start, Stop, TaskRecord
@@ -39,8 +29,9 @@ from .callbacks import CallbackRunner
 from .intake import Intake
 from .job import Job, JobFactory
 from .memory_gate import SAMPLE_INTERVAL_S, MemoryGate
-from .publishing import finished_event, make_result
+from .publishing import make_result
 from .sizes import payload_size
+from .telling import Teller
 
 logger = logging.getLogger("async_processor.engine")
 
@@ -81,11 +72,12 @@ class Engine:
         self.scheduler = scheduler
         self.lanes = lanes
         self.hub = hub
-        self.stale_reports = 0
-        self.faults = 0
         self.callbacks = CallbackRunner(timeout=config.callback_timeout_s, max_pending=config.max_results)
         self._config = config
         self._clock = clock
+        self._tell = Teller(hub, clock)
+        self._stale_reports = 0
+        self._faults = 0
         self._gate = gate
         self._learned = learned
         self._profile = profile
@@ -126,7 +118,7 @@ class Engine:
             QueueFullError: there is no room.
             InvalidTaskError, ProcessorNotAvailableError, ProcessorNotRunningError: it is refused.
         """
-        with self._counting_rejections():
+        with self._tell.rejections():
             record = self._prepare(task)
             if not self.scheduler.has_room_for(record.id):
                 raise QueueFullError(
@@ -140,7 +132,7 @@ class Engine:
 
     async def submit(self, task: ProcessingTask) -> str:
         """Take a task in, waiting for room if need be. Raises what ``submit_nowait`` does but ``QueueFullError``."""
-        with self._counting_rejections():
+        with self._tell.rejections():
             record = self._prepare(task)
             if self.scheduler.has_room_for(record.id):
                 self._accept(record)
@@ -209,6 +201,8 @@ class Engine:
             reserved_memory_mb=scheduler.memory.reserved_mb,
             memory_limit_mb=scheduler.memory.limit_mb,
             learned_memory_mb=self._learned.snapshot(),
+            stale_reports=self._stale_reports,
+            faults=self._faults,
         )
 
     # ---- what lanes report (the AttemptSink)
@@ -221,21 +215,21 @@ class Engine:
     def attempt_progress(self, token: int, fraction: float, message: str) -> None:
         """A running attempt said how far it is."""
         record = self.scheduler.running_record(token)
-        if record is not None and self.hub.task_progress:
-            self.hub.task_progress(TaskProgress(record.id, fraction, message, self._clock.monotonic()))
+        if record is not None:
+            self._tell.progress(record, fraction, message)
 
     def attempt_ended(self, token: int, outcome: AttemptOutcome) -> None:
         """An attempt is over."""
         now = self._clock.monotonic()
         record = self.scheduler.running_record(token)
         if record is None:
-            self.stale_reports += 1
+            self._stale_reports += 1
             return
         if isinstance(outcome, Returned):
             outcome = self._within_limit(record, outcome)
         if outcome.measures.peak_memory_mb is not None:
             self._learned.observe(str(record.job.task.task_type), outcome.measures.peak_memory_mb)
-        self._tell_attempt_ended(record, outcome, now)
+        self._tell.attempt_ended(record, outcome, now)
         self.scheduler.attempt_ended(token, outcome, now)
         self._settle()
 
@@ -281,8 +275,7 @@ class Engine:
         while accepted:
             item = accepted.pop()
             self.scheduler.submit(item, self._clock.monotonic())
-            if self.hub.task_submitted:
-                self.hub.task_submitted(_submitted_event(item))
+            self._tell.submitted(item)
             if item.memory_mb is not None:
                 self._watch_memory()
             if len(self._intake):
@@ -306,15 +299,6 @@ class Engine:
         return ProcessorNotRunningError(
             f"task {task_id!r} is not accepted: the processor {self._closed_because}", task_id=task_id
         )
-
-    @contextlib.contextmanager
-    def _counting_rejections(self) -> Iterator[None]:
-        try:
-            yield
-        except AsyncProcessorError as error:
-            if self.hub.submission_rejected:
-                self.hub.submission_rejected(_rejection(error), self._clock.monotonic())
-            raise
 
     # ---- carrying out
 
@@ -354,11 +338,11 @@ class Engine:
         elif isinstance(command, Finish):
             self._publish(record)
         elif isinstance(command, Retried):
-            self._tell_retried(record, command.delay, command.error)
+            self._tell.retried(record, command.delay, command.error)
         elif isinstance(command, Stop):
             self.lanes[record.lane].stop(command.token, command.reason)
         else:
-            self._tell_attempt_ended(record, None, self._clock.monotonic())
+            self._tell.attempt_ended(record, None, self._clock.monotonic())
             self.lanes[record.lane].abandon(command.token)
 
     def _start_attempt(self, record: TaskRecord, token: int) -> None:
@@ -368,8 +352,7 @@ class Engine:
         # An earlier attempt may still be inside its context: one that was abandoned in a thread.
         variables = variables.copy()
         variables.run(current_task_id.set, record.id)
-        if self.hub.attempt_started:
-            self.hub.attempt_started(_started_event(record, task))
+        self._tell.attempt_started(record)
         attempt = Attempt(
             token=token,
             slot=record.slot,
@@ -399,8 +382,7 @@ class Engine:
         # Only the result is kept from here on.
         record.outcome = None
         job.resolve(result)
-        if self.hub.task_finished:
-            self.hub.task_finished(finished_event(record, result))
+        self._tell.finished(record, result)
         if callback is not None:
             self.callbacks.submit(callback, result)
 
@@ -431,7 +413,7 @@ class Engine:
             self.scheduler.wake(self._clock.monotonic())
         except Exception:
             # A bug of ours. Timeouts and retries of all other tasks must not die with it.
-            self.faults += 1
+            self._faults += 1
             logger.critical("the scheduler failed on a timer; please report this", exc_info=True)
         self._settle()
 
@@ -463,75 +445,7 @@ class Engine:
                 future.set_result(None)
         self._conditions = [item for item in self._conditions if not item[1].done()]
 
-    # ---- telling
-
-    def _tell_attempt_ended(self, record: TaskRecord, outcome: AttemptOutcome | None, now: float) -> None:
-        if not self.hub.attempt_ended:
-            return
-        task = record.job.task
-        measures = None if outcome is None else outcome.measures
-        self.hub.attempt_ended(
-            AttemptEnded(
-                record.id,
-                str(task.task_type),
-                record.lane,
-                record.slot or "",
-                record.attempt,
-                isinstance(outcome, Returned),
-                now - (now if record.started_at is None else record.started_at),
-                now,
-                None if measures is None else measures.cpu_time,
-                None if measures is None else measures.peak_memory_mb,
-            )
-        )
-
-    def _tell_retried(self, record: TaskRecord, delay: float, error: ErrorInfo) -> None:
-        task_type = str(record.job.task.task_type)
-        logger.info(
-            "task %s (%s) failed attempt %d with %s; next in %.2f s",
-            record.id, task_type, record.attempt, error.type_name, delay,
-        )  # fmt: skip
-        if self.hub.task_retried:
-            self.hub.task_retried(
-                TaskRetried(record.id, task_type, record.attempt, delay, error.type_name, self._clock.monotonic())
-            )
-
 
 def _dependency_results(record: TaskRecord) -> DependencyResults:
     known = record.dependencies or {}
     return DependencyResults({item: known[item].job.result for item in record.depends_on})
-
-
-def _submitted_event(record: TaskRecord) -> TaskSubmitted:
-    task_type = str(record.job.task.task_type)
-    return TaskSubmitted(record.id, task_type, TaskPriority(record.priority), record.submitted_at)
-
-
-def _started_event(record: TaskRecord, task: ProcessingTask) -> AttemptStarted:
-    at = record.ready_at if record.started_at is None else record.started_at
-    return AttemptStarted(
-        record.id,
-        str(task.task_type),
-        TaskPriority(record.priority),
-        record.lane,
-        record.slot or "",
-        record.attempt,
-        at - record.ready_at,
-        at,
-    )
-
-
-def _rejection(error: AsyncProcessorError) -> str:
-    match error:
-        case QueueFullError():
-            return "queue_full"
-        case DuplicateTaskError():
-            return "duplicate"
-        case CyclicDependencyError():
-            return "cycle"
-        case ProcessorNotRunningError():
-            return "not_running"
-        case InvalidTaskError():
-            return "invalid"
-        case _:
-            return "not_available"

@@ -21,10 +21,11 @@ class Job:
     Once the result is there, task, function and context are let go: results are kept for long, payloads are not.
     """
 
-    __slots__ = ("result", "spec", "task", "variables", "waiters")
+    __slots__ = ("result", "spec", "task", "task_type", "variables", "waiters")
 
     def __init__(self, task: ProcessingTask, spec: ProcessorSpec, variables: contextvars.Context) -> None:
         self.task: ProcessingTask | None = task
+        self.task_type = task.task_type
         self.spec: ProcessorSpec | None = spec
         self.variables: contextvars.Context | None = variables
         self.waiters: list[asyncio.Future[TaskResult]] | None = None

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from ..model import TaskPriority, TaskResult, TaskStatus
-from ..monitoring.observer import TaskFinished
+from ..model import TaskResult, TaskStatus
 from ..outcome import Measures, Returned
 from ..scheduling.records import TaskRecord
 from .job import Job
@@ -39,21 +38,6 @@ def make_result(record: TaskRecord, job: Job, completed_at: datetime) -> TaskRes
         created_at=task.created_at,
         completed_at=completed_at,
         details=_NO_DETAILS if outcome is None else _details(outcome.measures),
-    )
-
-
-def finished_event(record: TaskRecord, result: TaskResult) -> TaskFinished:
-    """What observers are told of the end."""
-    return TaskFinished(
-        record.id,
-        str(result.task_type),
-        TaskPriority(record.priority),
-        result.status,
-        record.attempt,
-        result.execution_time,
-        record.finished_at - record.submitted_at,
-        record.finished_at,
-        result,
     )
 
 
