@@ -1,0 +1,119 @@
+"""The scheduler against the naive one. Hypothesis looks for short disagreements, long random lives for rare ones."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+from tests.simulation.scheduler_machine import AWAITED, LANES, OUTCOMES, SchedulerMachine
+
+from async_processor.model import TaskPriority
+
+
+def search(examples: int) -> None:
+    run_state_machine_as_test(
+        SchedulerMachine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=50,
+            deadline=None,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+class RandomLife:
+    """Events drawn from a seed, in proportions that keep the lanes busy."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.machine = SchedulerMachine()
+        draw = self.rng.choice
+        self.machine.begin_life(
+            slots=tuple(draw([1, 2, 4, 6]) for _ in LANES),
+            reserved=draw([0, 1, 1, 2]),
+            guard_interval=draw([1, 2, 4, 16]),
+            max_wait=draw([0.0, 1.5, 5.0, 60.0]),
+            queue_size=draw([4, 20, 1_000]),
+            max_results=draw([2, 10, 1_000]),
+            seed=seed,
+        )
+
+    def live(self, events: int) -> None:
+        steps = {self.submit: 4, self.begin: 3, self.end: 6, self.time: 3, self.rare: 1}
+        for _ in range(events):
+            self.rng.choices(list(steps), steps.values())[0]()
+            self.machine.everything_agrees()
+        self.machine.teardown()
+        self.machine.everything_agrees()
+
+    def submit(self) -> None:
+        self.machine.submit([self.spec() for _ in range(self.rng.randint(1, 3))])
+
+    def spec(self) -> dict[str, object]:
+        draw = self.rng.choice
+        return {
+            "name": draw([None] * 12 + [*AWAITED, "again"]),
+            "lane": draw(LANES),
+            "priority": draw(list(TaskPriority)),
+            "waits_for": [self.rng.randint(0, 8) for _ in range(draw([0, 0, 0, 1, 1, 2, 3]))],
+            "timeout": draw([None, 1.0, 4.0]),
+            "max_retries": draw([0, 1, 2]),
+            "run_anyway": draw([True, False]),
+            "dependency_timeout": draw([2.3, 9.3, 500.3]),
+            "memory": draw([None, None, 30.0, 60.0, 150.0]),
+        }
+
+    def begin(self) -> None:
+        if self.machine.tokens:
+            self.machine.begin(self.choice())
+
+    def end(self) -> None:
+        if self.machine.tokens:
+            self.machine.end(self.choice(), self.rng.choice([*OUTCOMES, OUTCOMES[0], OUTCOMES[0], OUTCOMES[0]]))
+
+    def time(self) -> None:
+        self.machine.let_time_pass(self.rng.choice([0.1, 0.1, 0.5, 0.5, 1.0, 2.0, 10.0]))
+
+    def rare(self) -> None:
+        self.rng.choice([self.cancel, self.report_too_late, self.oversleep, self.feel_memory])()
+
+    def cancel(self) -> None:
+        self.machine.cancel(self.choice())
+
+    def report_too_late(self) -> None:
+        if self.machine.stale:
+            self.machine.report_too_late(self.choice(), self.rng.choice(OUTCOMES))
+
+    def oversleep(self) -> None:
+        self.machine.oversleep(self.rng.choice([0.5, 2.0, 20.0]))
+
+    def feel_memory(self) -> None:
+        self.machine.feel_memory(self.rng.choice([True, False]))
+
+    def choice(self) -> int:
+        return self.rng.randint(0, 40)
+
+
+@pytest.mark.timeout(300)
+def test_the_scheduler_decides_as_the_naive_one_does():  # E1
+    search(examples=2_000)
+
+
+@pytest.mark.timeout(300)
+def test_the_scheduler_decides_as_the_naive_one_does_over_long_lives():  # E1
+    for seed in range(100):
+        try:
+            RandomLife(seed).live(events=300)
+        except BaseException as error:
+            error.add_note(f"RandomLife({seed}).live(events=300) shows it again")
+            raise
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(7_200)
+def test_the_scheduler_decides_as_the_naive_one_does_all_night():  # E1
+    search(examples=200_000)
