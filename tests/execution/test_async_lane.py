@@ -105,6 +105,12 @@ class Resisting:
             finally:
                 await asyncio.sleep(3_600)
 
+    async def fails_when_closed(self, task: ProcessingTask) -> None:
+        try:
+            await self.swallows_always(task)
+        finally:
+            raise ValueError("the clean-up failed")
+
     async def fails_to_clean_up(self, task: ProcessingTask) -> None:
         try:
             self.begun.set()
@@ -192,10 +198,11 @@ async def test_stopping_turns_the_contexts_flag_for_threads_that_the_function_st
 # ---- giving up
 
 
-@pytest.mark.parametrize("way", ["swallows_always", "spins_in_finally", "cleans_up_slowly"])
-async def test_a_coroutine_that_swallows_its_cancel_is_really_ended(bench: Bench, way: str):  # E16
+@pytest.mark.parametrize("profile", [False, True], ids=["", "measured"])
+@pytest.mark.parametrize("way", ["swallows_always", "spins_in_finally", "cleans_up_slowly", "fails_when_closed"])
+async def test_a_coroutine_that_swallows_its_cancel_is_really_ended(bench: Bench, way: str, profile: bool):  # E16
     resisting = Resisting()
-    token = bench.run(getattr(resisting, way))
+    token = bench.run(getattr(resisting, way), profile=profile)
     await resisting.begun.wait()
     bench.lane.stop(token, StopReason.TIMEOUT)
     await turns(5)
@@ -358,6 +365,31 @@ def test_ctrl_c_ends_a_program_whose_function_never_gives_way(run: str):  # E23
     assert script.process.returncode == -signal.SIGINT
 
 
+# ---- where it begins
+
+
+async def test_a_function_begins_after_run_has_returned_whatever_makes_the_loops_tasks(bench: Bench):
+    called: list[int] = []
+
+    def make_eagerly(loop: asyncio.AbstractEventLoop, steps: Any, **options: Any) -> asyncio.Task[Any]:
+        steps.send(None)
+        return asyncio.Task(steps, loop=loop, **options)
+
+    async def calls(task: ProcessingTask) -> None:
+        called.append(1)
+        await asyncio.sleep(0)
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(make_eagerly)
+    try:
+        token = bench.run(calls)
+    finally:
+        loop.set_task_factory(None)
+
+    assert called == []
+    assert await bench.sink.outcome(token) == Returned(None)
+
+
 # ---- what it does not run
 
 
@@ -463,7 +495,7 @@ async def test_only_the_functions_own_steps_are_measured(bench: Bench):
     assert 0 < (await bench.sink.outcome(idle)).measures.cpu_time < 0.05
 
 
-async def test_a_measured_attempt_is_stopped_and_given_up_like_any_other(bench: Bench):
+async def test_a_measured_attempt_is_stopped_like_any_other(bench: Bench):
     resisting = Resisting()
     once = bench.run(resisting.swallows_once, slot=0, profile=True)
     await resisting.begun.wait()
@@ -471,16 +503,6 @@ async def test_a_measured_attempt_is_stopped_and_given_up_like_any_other(bench: 
     outcome = await bench.sink.outcome(once)
     assert isinstance(outcome, Stopped)
     assert outcome.measures.cpu_time is not None
-
-    slow = Resisting()
-    token = bench.run(slow.cleans_up_slowly, slot=1, profile=True)
-    await slow.begun.wait()
-    bench.lane.stop(token, StopReason.TIMEOUT)
-    await turns(3)
-    bench.abandon(token)
-    await turns(5)
-
-    assert f"task-{token}" not in task_names()
 
 
 async def test_a_measured_function_sees_the_exceptions_of_what_it_awaits(bench: Bench):
@@ -538,6 +560,43 @@ def test_a_loop_that_is_thrown_away_with_attempts_on_it_reports_nothing(caplog: 
     assert sink.ended == {}
     # What asyncio says itself of such a program.
     assert errors_in(caplog) == ["Task was destroyed but it is pending!"]
+
+
+FORGOTTEN = """
+import asyncio
+from async_processor.clock import SystemClock
+from async_processor.execution.async_lane import AsyncLane
+from async_processor.execution.base import Attempt
+from async_processor.model import ProcessingTask
+
+class Sink:
+    def attempt_ended(self, token, outcome):
+        print("ended", token, outcome.error.type_name)
+
+async def waits(task):
+    await asyncio.sleep(3600)
+
+async def main():
+    lane = AsyncLane(["async-0"], cancel_grace=1.0, clock=SystemClock())
+    await lane.start(Sink())
+    for token in range(2):
+        task = ProcessingTask("work")
+        lane.run(Attempt(token=token, slot="async-0", task=task, func=waits, is_async=True, wants_context=False))
+        await asyncio.sleep(0)
+
+asyncio.run(main())
+"""
+
+
+def test_a_program_that_forgets_to_close_ends_without_a_word():  # D9
+    with Script(FORGOTTEN, "-X", "dev", "-W", "error") as script:
+        out, err = script.finish()
+
+    assert (sorted(out), err, script.process.returncode) == (
+        ["ended 0 CancelledError", "ended 1 CancelledError"],
+        "",
+        0,
+    )
 
 
 def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:

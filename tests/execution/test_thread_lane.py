@@ -47,6 +47,10 @@ class Blocking:
         return "too late"
 
 
+async def sleep_for_ever(task: ProcessingTask) -> None:
+    await asyncio.sleep(3_600)
+
+
 @pytest.fixture
 def blocking() -> Iterator[Blocking]:
     blocking = Blocking()
@@ -216,6 +220,48 @@ async def test_where_no_thread_can_be_started_the_attempt_fails_and_the_slot_rec
     assert await bench.outcome_of(double, {"number": 2}) == Returned(4)
 
 
+NO_FILES = """
+import asyncio, resource
+from async_processor.clock import SystemClock
+from async_processor.execution.base import Attempt
+from async_processor.execution.thread_lane import ThreadLane
+from async_processor.model import ProcessingTask
+
+class Sink:
+    def attempt_ended(self, token, outcome):
+        self.ended.set_result(outcome)
+
+async def rests(task):
+    await asyncio.sleep(0)
+
+async def main():
+    sink = Sink()
+    lane = ThreadLane(["thread-0"], max_abandoned=3, clock=SystemClock())
+    await lane.start(sink)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for token, limit in enumerate((soft, 3, 3, soft)):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        sink.ended = asyncio.get_running_loop().create_future()
+        func, is_async = (rests, True) if token % 2 else (lambda task: rests(task), False)
+        task = ProcessingTask("work")
+        lane.run(Attempt(token=token, slot="thread-0", task=task, func=func, is_async=is_async, wants_context=False))
+        outcome = await sink.ended
+        print(type(outcome).__name__, outcome.error.message if token in (1, 2) else outcome.value)
+    await lane.aclose(1)
+
+asyncio.run(main())
+"""
+
+
+def test_where_no_file_can_be_opened_an_async_function_fails_and_nothing_else():  # R5
+    with Script(NO_FILES) as script:
+        out, err = script.finish()
+
+    too_many = "Raised [Errno 24] Too many open files"
+    assert out == ["Returned None", too_many, too_many, "Returned None"]
+    assert "never awaited" not in err
+
+
 async def test_an_attempt_that_was_refused_may_be_given_up(bench: Bench):
     former = threading.stack_size(2**46)
     try:
@@ -313,10 +359,6 @@ async def test_stopping_at_any_moment_ends_a_coroutine_in_a_thread(bench: Bench)
         await asyncio.sleep(step * 0.0002)
         bench.lane.stop(token, StopReason.CANCELLED)
         assert isinstance(await bench.sink.outcome(token), Stopped)
-
-
-async def sleep_for_ever(task: ProcessingTask) -> None:
-    await asyncio.sleep(3_600)
 
 
 # ---- async functions and awaitables
@@ -543,6 +585,30 @@ async def test_a_profile_of_an_async_function_shows_its_steps(bench: Bench):
     assert "burn" in outcome.measures.profile
 
 
+# ---- reports
+
+
+async def test_a_report_that_goes_wrong_does_not_hold_up_the_others(bench: Bench):
+    barrier = threading.Barrier(4)
+
+    def ends_with_the_others(task: ProcessingTask) -> None:
+        barrier.wait(20)
+
+    def fail(token: int) -> None:
+        bench.sink.on_end = None
+        raise LookupError("whoever was told failed")
+
+    said: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: said.append(context))
+    bench.sink.on_end = fail
+    tokens = [bench.run(ends_with_the_others, slot=slot) for slot in range(4)]
+    time.sleep(0.05)  # the loop stands still until all four have ended: they are reported in one go  # noqa: ASYNC251
+
+    for token in tokens:
+        assert await bench.sink.outcome(token) == Returned(None)
+    assert [type(context["exception"]) for context in said] == [LookupError]
+
+
 # ---- the end
 
 
@@ -585,7 +651,7 @@ def test_a_thread_may_report_to_a_loop_that_is_closed():
         await sink.begun(1)
 
     asyncio.run(begin())
-    blocking.gate.set()
+    blocking.gate.set()  # it also reports progress now
     # The thread must still be fit to take its next job: the word to end.
     asyncio.run(lane.aclose(0.0))
 

@@ -77,7 +77,8 @@ class AsyncLane:
         steps.send(None)
         # Without variables of its own it must not inherit those of the attempt whose end made room for it.
         variables = self._home.copy() if attempt.variables is None else attempt.variables
-        self._tasks[attempt.token] = self._loop.create_task(steps, name=attempt.task.id, context=variables)
+        # Not by the loop's task factory: an eager one would call the function here, before ``run`` has returned.
+        self._tasks[attempt.token] = asyncio.Task(steps, loop=self._loop, name=attempt.task.id, context=variables)
 
     def stop(self, token: int, reason: StopReason) -> None:  # noqa: ARG002 - part of the protocol
         """Cancel the attempt's task."""
