@@ -323,7 +323,11 @@ def run_fresh(*arguments: str, bytecode: Path) -> subprocess.CompletedProcess[st
     )
 
 
-@pytest.mark.timeout(120)
+# Of the standard library, and psutil, what any program of this kind imports; it costs a good third of our 100 ms.
+YARDSTICK = "asyncio, logging, dataclasses, inspect, subprocess, random, psutil"
+YARDSTICK_SHARE = 0.37
+
+
 def test_importing_the_package_takes_under_100_ms(tmp_path: Path):
     def import_ms() -> float:
         table = run_fresh("-X", "importtime", "-c", f"import {PACKAGE}", bytecode=tmp_path).stderr
@@ -331,9 +335,16 @@ def test_importing_the_package_takes_under_100_ms(tmp_path: Path):
         assert cumulative is not None
         return int(cumulative[1]) / 1000
 
-    # Import time is wall time, and the machine may be busy: one quiet moment among many tries is enough.
-    import_ms()
-    assert any(import_ms() < 100 for _ in range(60))
+    def cpu_ms(names: str) -> float:
+        program = f"from time import process_time as t; a = t(); import {names}; print(1000 * (t() - a))"
+        return float(run_fresh("-c", program, bytecode=tmp_path).stdout)
+
+    import_ms()  # writes the bytecode
+    if any(import_ms() < 100 for _ in range(5)):
+        return
+    # No quiet moment: wall time tells of the machine then. Compare with what else is slow on it now.
+    own, others = zip(*((cpu_ms(PACKAGE), cpu_ms(YARDSTICK)) for _ in range(9)), strict=True)
+    assert min(own) < min(others) / YARDSTICK_SHARE
 
 
 def test_importing_the_package_imports_no_heavy_library(tmp_path: Path):
