@@ -161,6 +161,10 @@ class Scheduler:
         counts = [lane.ready_by_urgency() for lane in self._lanes.values()]
         return {priority: sum(count[priority] for count in counts) for priority in TaskPriority}
 
+    def ready_by_lane(self) -> dict[LaneName, int]:
+        """How many tasks wait for a slot of each lane."""
+        return {name: lane.ready for name, lane in self._lanes.items()}
+
     def oldest_ready_at(self) -> float | None:
         """Since when the longest-waiting ready task has been ready."""
         oldest = [lane.longest_waiting() for lane in self._lanes.values()]
