@@ -505,6 +505,18 @@ async def test_a_measured_attempt_is_stopped_like_any_other(bench: Bench):
     assert outcome.measures.cpu_time is not None
 
 
+async def test_a_future_instead_of_a_coroutine_is_measured_too(bench: Bench):
+    def begins(task: ProcessingTask) -> asyncio.Future[int]:
+        future = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(future.set_result, 5)
+        return future
+
+    outcome = await bench.outcome_of(begins, is_async=True, profile=True)
+
+    assert isinstance(outcome, Returned)
+    assert outcome.value == 5
+
+
 async def test_a_measured_function_sees_the_exceptions_of_what_it_awaits(bench: Bench):
     async def fails_later(task: ProcessingTask) -> str:
         future = asyncio.get_running_loop().create_future()

@@ -136,6 +136,15 @@ async def test_a_failure_tells_where_it_happened_and_what_caused_it(bench: Bench
     assert outcome.error.traceback is not None
     assert "in raise_group_chain" in outcome.error.traceback
     assert "KeyError: 'number'" in outcome.error.traceback
+    assert "async_processor/execution" not in outcome.error.traceback
+
+
+async def test_a_function_that_cannot_be_called_like_this_fails_with_the_reason(bench: Bench):
+    outcome = await bench.outcome_of(bench.form(functions.double_with), {"number": 1})
+
+    assert isinstance(outcome, Raised)
+    assert outcome.error.type_name == "TypeError"
+    assert "factor" in outcome.error.message
 
 
 # ---- what a function is told, and tells

@@ -42,8 +42,8 @@ def call(attempt: Attempt, context: TaskContext | None) -> Any:
 
 
 def failed(error: BaseException, measures: Measures = NO_MEASURES) -> Raised:
-    """The outcome of an attempt whose function raised."""
-    return Raised(ErrorInfo.from_exception(error), measures)
+    """The outcome of an attempt whose function raised. Its traceback begins with the function, not with the lane."""
+    return Raised(ErrorInfo.from_exception(error.with_traceback(_from_function(error.__traceback__))), measures)
 
 
 def refused(error: BaseException, measures: Measures = NO_MEASURES) -> Raised:
@@ -87,6 +87,14 @@ def closed(lane: LaneName, attempt: Attempt) -> LaneUnavailableError:
         f"the {lane} lane is closed and did not run task {attempt.task.id!r}; start a new processor",
         task_id=attempt.task.id,
     )
+
+
+def _from_function(traceback: types.TracebackType | None) -> types.TracebackType | None:
+    part = traceback
+    while part is not None and part.tb_frame.f_globals.get("__package__") == __package__:
+        part = part.tb_next
+    # One that was raised on our side, because the function cannot be called like this, is shown as it is.
+    return traceback if part is None else part
 
 
 def discard(value: object) -> None:

@@ -7,7 +7,7 @@ import logging
 import time
 import types
 from collections import deque
-from collections.abc import Coroutine, Generator
+from collections.abc import Awaitable, Coroutine, Generator
 from typing import Any
 
 from .base import Attempt
@@ -90,8 +90,9 @@ class Meter:
         self.cpu_time = 0.0
 
     @types.coroutine
-    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        """Await a coroutine. Counts what its own steps use, not what tasks do that it starts."""
+    def run(self, awaitable: Awaitable[Any]) -> Generator[Any, Any, Any]:
+        """Await something. Counts what its own steps use, not what tasks do that it starts."""
+        coroutine = awaitable if isinstance(awaitable, Coroutine) else _awaiting(awaitable)
         resume: Any = coroutine.send
         argument: Any = None
         while True:
@@ -111,3 +112,7 @@ class Meter:
                 raise
             except BaseException as error:  # noqa: BLE001 - handed to the coroutine, which decides
                 resume, argument = coroutine.throw, error
+
+
+async def _awaiting(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable

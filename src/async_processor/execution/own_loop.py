@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from .coroutines import put_down
@@ -34,16 +34,20 @@ class OwnLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
 
-    def run(self, func: Callable[[], Coroutine[Any, Any, T]], variables: contextvars.Context) -> T:
-        """Run the coroutine that ``func`` makes to its end; gives back or raises what it does.
+    def run(self, coroutine: Coroutine[Any, Any, T], variables: contextvars.Context) -> T:
+        """Run a coroutine to its end; gives back or raises what it does.
 
         Raises:
             asyncio.CancelledError: it was stopped before it began, or let itself be stopped.
             OSError: the process has too many open files for another loop.
         """
-        loop = asyncio.new_event_loop()
         try:
-            self._task = task = loop.create_task(func(), context=variables)
+            loop = asyncio.new_event_loop()
+        except OSError:
+            coroutine.close()  # else Python warns that it was never awaited
+            raise
+        try:
+            self._task = task = loop.create_task(coroutine, context=variables)
             # Order matters, here and in ``stop``: each leaves its word before it looks for the other's.
             self._loop = loop
             if self._stopped:

@@ -84,7 +84,7 @@ class ThreadAttempt:
         try:
             if self.stopping:
                 self._own_loop.stop()
-            return self._own_loop.run(lambda: self._drive(awaitable), self._variables)
+            return self._own_loop.run(self._drive(awaitable), self._variables)
         finally:
             self._own_loop = None
             discard(awaitable)  # it was stopped before it began
