@@ -20,6 +20,8 @@ from ..outcome import ErrorInfo
 OVERHEAD_BYTES = 64 * 1024
 _PROTOCOL = 5
 _MAIN = b"__main__"
+# How pickle says that a function or class cannot be found under its own name.
+_NOT_FOUND_BY_NAME = (pickle.PicklingError, AttributeError)
 # A pickler writes frames of 64 KiB up to about twice that; only larger pieces are surely somebody's raw bytes.
 _MAX_FRAME_BYTES = 160 * 1024
 
@@ -78,6 +80,9 @@ def encode(value: Any, limit: int, what: str) -> Chunks:
     error = _dump(pickle.Pickler, value, chunks)
     if error is None and not chunks.names_main():
         return chunks
+    if error is not None and not isinstance(error, _NOT_FOUND_BY_NAME):
+        # Nothing that cloudpickle is for. It would even make a copy of an open file and call that the result.
+        raise _unserializable(what, error) from error
     by_value = _by_value_pickler()
     if by_value is None:
         if error is None and not _refers_to_main(value):

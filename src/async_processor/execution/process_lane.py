@@ -269,7 +269,9 @@ class ProcessLane:
                 while len(self._dismissed) or not starts.idle or any(slot.worker for slot in self._slots.values()):
                     self._changed.clear()
                     await self._changed.wait()
-        for token in list(self._running):
+        for token, slot in list(self._running.items()):
+            # Killed long ago, and still there: the system does not let go of it.
+            slot.abandon()
             self._end_soon(token, Stopped())
         self._running.clear()
         await self._close_launcher()

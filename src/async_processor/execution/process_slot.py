@@ -26,6 +26,7 @@ class SlotAttempt:
         sent: whether the worker was given it.
         began: whether its function was called.
         stopping: whether it is to end; then its worker was killed.
+        second: whether it was sent before, to a worker that died before calling the function.
     """
 
     attempt: Attempt
@@ -34,6 +35,7 @@ class SlotAttempt:
     sent: bool = False
     began: bool = False
     stopping: bool = False
+    second: bool = False
 
 
 class SlotOwner(Protocol):
@@ -235,13 +237,22 @@ class Slot(WorkerListener):
         if worker is not self.worker:
             return
         self.worker = None
-        item = self.item
-        lost = item is not None and item.sent
-        if lost:
-            self.item = None
+        item = self._lost_with_worker()
         self.prepare()
-        if item is not None and lost:
+        if item is not None:
             self._owner.slot_attempt_ended(item, Stopped() if item.stopping else self._death(item, worker, exit_code))
+
+    def _lost_with_worker(self) -> SlotAttempt | None:
+        item = self.item
+        if item is None or not item.sent:
+            return None
+        if not (item.began or item.stopping or item.second):
+            # Its function was not called: most likely the worker was dying already when it was sent. If not, the
+            # attempt itself kills its workers when they load it, and the second is the last.
+            item.sent, item.second = False, True
+            return None
+        self.item = None
+        return item
 
     def _death(self, item: SlotAttempt, worker: WorkerHandle, exit_code: int | None) -> Raised:
         detail = worker.complaint or suspicion(exit_code, self._kills_before)
