@@ -119,6 +119,53 @@ def test_pages_that_the_source_names_exist():
     assert sorted(item for item in named if not (ROOT / item[1]).exists()) == []
 
 
+# What the teddy bear guide names: the contract of the public face.
+GUIDE_NAMES = {
+    "functions": ["create_processor", "create_task"],
+    "of the processor": [
+        "_running", "cancel_task", "get_performance_metrics", "get_task_result", "get_task_status",
+        "register_processor", "shutdown", "start", "submit_task", "task_manager", "wait_for_task",
+    ],
+    "arguments": [
+        "enable_monitoring", "enable_profiling", "max_process_workers", "max_thread_workers", "max_workers",
+        "queue_size",
+    ],
+    "of a task": [
+        "cpu_intensive", "depends_on", "id", "io_bound", "max_retries", "memory_intensive", "payload", "priority",
+        "tags", "task_type", "timeout", "to_dict",
+    ],
+    "of a result": ["completed_at", "created_at", "error", "execution_time", "result", "status", "task_id"],
+    "metrics": [
+        "average_execution_time", "current_throughput", "peak_memory_usage_mb", "queue_size", "running_tasks",
+        "success_rate", "tasks_processed", "total_execution_time", "uptime_seconds", "worker_stats",
+    ],
+    "types": [
+        "AdvancedAsyncProcessor", "PerformanceMonitor", "ProcessingTask", "ProcessingType", "TaskManager",
+        "TaskPriority", "TaskResult", "TaskStatus",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", GUIDE_NAMES)
+def test_the_page_on_the_guide_covers_every_name_of_the_guide(kind: str):
+    text = page("docs/guide-to-api.md").text
+
+    assert [name for name in GUIDE_NAMES[kind] if not re.search(rf"`[^`]*\b{name}\b[^`]*`", text)] == []
+
+
+async def test_every_name_of_the_guide_is_there():
+    processor = async_processor.AdvancedAsyncProcessor(**dict.fromkeys(GUIDE_NAMES["arguments"], 1))
+    result = async_processor.TaskResult(task_id="t", status=async_processor.TaskStatus.COMPLETED)
+    metrics = await processor.get_performance_metrics()
+
+    missing = [name for name in GUIDE_NAMES["functions"] + GUIDE_NAMES["types"] if not hasattr(async_processor, name)]
+    missing += [name for name in GUIDE_NAMES["of the processor"] if not hasattr(processor, name)]
+    missing += [name for name in GUIDE_NAMES["of a task"] if not hasattr(async_processor.create_task("custom"), name)]
+    missing += [name for name in GUIDE_NAMES["of a result"] if not hasattr(result, name)]
+    missing += sorted({*GUIDE_NAMES["metrics"]} - metrics.keys() - {"total_execution_time"})
+    assert missing == []
+
+
 def test_every_public_name_is_on_the_package_page():
     text = page(MODULE_PAGES[""]).text
 
