@@ -105,3 +105,33 @@ def test_stopping_does_not_take_long(_):
 
     # A look at all processes may be under way; the wait for it ends after 0.2 s.
     assert time.monotonic() - began < 2.0
+
+
+WITHOUT_DESCRIPTORS = """
+import resource, threading, time
+from async_processor.clock import SystemClock
+from async_processor.monitoring.tree_memory import TreeMemory
+
+memory = TreeMemory(SystemClock())
+before = memory.current_mb
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+memory.start()
+time.sleep(0.8)  # longer than a reading lasts, and than the thread waits for its first look
+during = memory.current_mb
+alive = any(thread.name == "async-processor-memory" for thread in threading.enumerate())
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+block = b"x" * (60 * 1024 * 1024)
+after = memory.current_mb
+memory.stop()
+print(during == before, alive, after > before + 50)
+"""
+
+
+# R5
+def test_without_descriptors_the_figures_stay_and_come_back():
+    shown = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DESCRIPTORS], capture_output=True, text=True, timeout=50, check=False
+    )
+
+    assert (shown.stdout, shown.stderr) == ("True True True\n", "")

@@ -11,8 +11,10 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
 # Version 1 writes "no limit" as the largest multiple of the page size; nothing real comes near.
 _NO_LIMIT = 2**60
@@ -53,18 +55,43 @@ class MemoryReader:
                 yield reading
 
 
+# psutil is imported at first use: that takes a tenth of the time in which the whole package is to be imported.
+
+
+def own_process() -> psutil.Process:
+    """This process."""
+    import psutil
+
+    return psutil.Process()
+
+
 def process_tree() -> tuple[psutil.Process, ...]:
-    """This process and all below it. Reads through all processes of the machine: about 15 microseconds for each."""
-    own = psutil.Process()
-    return (own, *own.children(recursive=True))
+    """This process and all below it. Reads through all processes of the machine: about 15 microseconds for each.
+
+    Raises:
+        OSError: the processes cannot be listed now: no descriptors are left, or ``/proc`` is hidden.
+    """
+    import psutil
+
+    try:
+        own = psutil.Process()
+        return (own, *own.children(recursive=True))
+    except psutil.Error as error:
+        raise OSError(f"the processes below this one cannot be listed: {error}") from error
 
 
 def resident_bytes(processes: Iterable[psutil.Process]) -> int:
-    """Resident memory of processes, 10 microseconds for each. Pages that several of them share count several times."""
+    """Resident memory of processes, 10 microseconds for each. Pages that several of them share count several times.
+
+    Raises:
+        OSError: no descriptors are left.
+    """
     return sum(map(_resident, processes))
 
 
 def _resident(process: psutil.Process) -> int:
+    import psutil
+
     try:
         return int(process.memory_info().rss)
     except psutil.Error:
@@ -79,6 +106,8 @@ def _read_machine(root: Path) -> tuple[int, int]:
         text = b""
     total, available = 1024 * _figure(text, b"MemTotal:", 0), 1024 * _figure(text, b"MemAvailable:", 0)
     if not total:
+        import psutil
+
         memory = psutil.virtual_memory()
         total, available = memory.total, memory.available
     return total, total - available

@@ -7,11 +7,13 @@ A thread does that once a second. Reading the few that are known takes 10 micros
 from __future__ import annotations
 
 import threading
-
-import psutil
+from typing import TYPE_CHECKING
 
 from ..clock import Clock
-from .memory import process_tree, resident_bytes
+from .memory import own_process, process_tree, resident_bytes
+
+if TYPE_CHECKING:
+    import psutil
 
 _MIB = 1024 * 1024
 FIND_INTERVAL_S = 1.0
@@ -29,7 +31,7 @@ class TreeMemory:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._processes: tuple[psutil.Process, ...] = (psutil.Process(),)
+        self._processes: tuple[psutil.Process, ...] = (own_process(),)
         self._lock = threading.Lock()
         self._read_at = float("-inf")
         self._current_mb = 0.0
@@ -66,7 +68,11 @@ class TreeMemory:
             self._thread = self._stop = None
 
     def find(self) -> None:
-        """Look which processes there are, and read them."""
+        """Look which processes there are, and read them.
+
+        Raises:
+            OSError: they cannot be listed now.
+        """
         self._processes = process_tree()
         self._read()
 
@@ -76,12 +82,16 @@ class TreeMemory:
             pause = FIND_INTERVAL_S
             try:
                 self.find()
-            except (psutil.Error, OSError):
-                # No descriptors left, or /proc hidden: the figures stay as they are until it works again.
+            except OSError:
+                # Those that are known are read all the same.
                 continue
 
     def _read(self) -> None:
-        total_mb = resident_bytes(self._processes) / _MIB
+        try:
+            total_mb = resident_bytes(self._processes) / _MIB
+        except OSError:
+            # No descriptor is left to read with: the figures stay as they are until there is.
+            return
         with self._lock:
             self._read_at = self._clock.monotonic()
             self._current_mb = total_mb
