@@ -101,6 +101,14 @@ async def test_a_blocked_event_loop_degrades_it_and_is_named(monitor):
     assert "the event loop was blocked in test_a_blocked_event_loop" in report.reasons[0]
 
 
+# E20
+def test_errors_of_the_engine_itself_degrade_it(monitor):
+    report = health_report(state(faults=2), monitor)
+
+    assert report.status == "warn"
+    assert "2 errors of its own" in report.reasons[0]
+
+
 def test_a_report_is_as_bad_as_its_worst_check_and_names_the_worst_first():
     report = HealthReport((HealthCheck("a", "warn", "somewhat"), HealthCheck("b"), HealthCheck("c", "fail", "badly")))
 

@@ -253,11 +253,12 @@ def test_figures_of_the_lanes_are_given_each_and_together(monitor):
         LaneName.PROCESS: LaneStatistics(healthy=False, reason="no workers", replaced_workers=3, stale_reports=1),
     }
 
-    metrics = monitor.snapshot(state(lanes=lanes))
+    metrics = monitor.snapshot(state(lanes=lanes, stale_reports=4, faults=1))
 
     assert metrics["abandoned_threads"] == 2
     assert metrics["replaced_workers"] == 3
-    assert metrics["stale_reports"] == 2
+    assert metrics["stale_reports"] == 6
+    assert metrics["engine_faults"] == 1
     assert metrics["lanes"]["thread"]["abandoned_total"] == 5
     assert (metrics["lanes"]["process"]["healthy"], metrics["lanes"]["process"]["reason"]) == (False, "no workers")
 

@@ -85,6 +85,7 @@ def health_report(state: EngineState, monitor: PerformanceMonitor, watch: LoopWa
             _progress(state, monitor),
             *(_lane(name, lane, state) for name, lane in state.lanes.items()),
             _event_loop(watch),
+            _engine(state),
         )
     )
 
@@ -122,3 +123,10 @@ def _event_loop(watch: LoopWatch | None) -> HealthCheck:
     what = f"blocked in {stall.function} ({stall.file}:{stall.line})" if stall.function else "kept from running"
     reason = f"the event loop was {what} for {stall.seconds:.2f} s, {ago:.0f} s ago"
     return HealthCheck("event_loop", "warn", reason)
+
+
+def _engine(state: EngineState) -> HealthCheck:
+    if not state.faults:
+        return HealthCheck("engine")
+    reason = f"the engine survived {state.faults} errors of its own; they are in the log, please report them"
+    return HealthCheck("engine", "warn", reason)

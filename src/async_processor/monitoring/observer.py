@@ -112,7 +112,7 @@ class Observer:
         """A task ended."""
 
     def submission_rejected(self, reason: str, at: float) -> None:
-        """A task was not accepted: ``queue_full``, ``duplicate``, ``cycle`` or ``invalid``."""
+        """A task was refused: queue_full, duplicate, cycle, invalid, not_available or not_running."""
 
     def stopped(self, at: float) -> None:
         """The processor ended."""

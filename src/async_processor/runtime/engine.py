@@ -195,6 +195,7 @@ class Engine:
             ready=scheduler.ready,
             in_backoff=scheduler.backoff,
             ready_by_priority=scheduler.ready_by_priority(),
+            ready_by_lane=scheduler.ready_by_lane(),
             oldest_ready_age=0.0 if oldest is None else now - oldest,
             slots={slot: None if record is None else record.id for slot, record in scheduler.slots().items()},
             lanes={name: lane.statistics() for name, lane in self.lanes.items()},
