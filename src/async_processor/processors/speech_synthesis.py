@@ -66,9 +66,9 @@ async def synthesize(
     if len(text) > MAX_CHARS:
         raise InvalidPayloadError(f"text has {len(text)} characters; speak at most {MAX_CHARS} at a time", field="text")
     fitting = [item for item in synthesizers if voice is None or voice in item.voices]
-    if not fitting:
+    if voice is not None and not fitting:
         known = ", ".join(name for item in synthesizers for name in item.voices)
-        raise ConfigurationError(f"there is no voice {voice[:40] if voice else voice!r}; known are {known}")
+        raise ConfigurationError(f"there is no voice {voice[:40]!r}; known are {known}")
     chosen = next((item for item in fitting if item.available()), None)
     plain = speakable(text)
     if chosen is None or not any(character.isalnum() for character in plain):

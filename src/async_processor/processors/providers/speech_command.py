@@ -44,8 +44,10 @@ def speakable(text: str) -> str:
     return " ".join(_NOT_SPOKEN.sub(" ", plain).split())
 
 
-async def speak(arguments: Sequence[str], text: str, *, provider: str, voice: str) -> Speech:
-    """Run the program, and end it when it takes longer than ``DEADLINE_S`` or the caller is cancelled.
+async def speak(
+    arguments: Sequence[str], text: str, *, provider: str, voice: str, deadline_s: float = DEADLINE_S
+) -> Speech:
+    """Run the program, and end it when it takes longer than ``deadline_s`` seconds or the caller is cancelled.
 
     The text goes through a pipe: arguments would show it to everybody on the machine, and no shell is involved. The
     sound goes to a file without a name, because the programs seek in it; it is gone when this returns.
@@ -53,6 +55,8 @@ async def speak(arguments: Sequence[str], text: str, *, provider: str, voice: st
     Args:
         arguments: the program and its arguments.
         text: what to say.
+        provider: name of the program, for the result and for errors.
+        voice: name of the voice that the arguments ask for.
 
     Raises:
         ProviderError: it could not be started, failed, took too long, or wrote no WAV file.
@@ -64,18 +68,18 @@ async def speak(arguments: Sequence[str], text: str, *, provider: str, voice: st
             )
         except OSError as error:
             raise ProviderError(f"{provider} could not be started: {error.strerror}") from error
-        await _finish(process, text, provider)
+        await _finish(process, text, provider, deadline_s)
         output.seek(0)
         wav = output.read()
     return _checked(wav, provider, voice)
 
 
-async def _finish(process: asyncio.subprocess.Process, text: str, provider: str) -> None:
+async def _finish(process: asyncio.subprocess.Process, text: str, provider: str, deadline_s: float) -> None:
     try:
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(deadline_s):
             await process.communicate(text.encode() + b"\n")
     except TimeoutError as error:
-        raise ProviderError(f"{provider} took longer than {DEADLINE_S:g} s to speak; send shorter text") from error
+        raise ProviderError(f"{provider} took longer than {deadline_s:g} s to speak; send shorter text") from error
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

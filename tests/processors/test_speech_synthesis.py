@@ -1,0 +1,154 @@
+"""Text to speech with the programs there are, and with programs that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+import psutil
+import pytest
+from tests.processors.recordings import CONFIG
+
+from async_processor.errors import ConfigurationError, InvalidPayloadError, ProviderError
+from async_processor.processors.audio import read_recording
+from async_processor.processors.providers.espeak_tts import ESpeak
+from async_processor.processors.providers.flite_tts import Flite
+from async_processor.processors.providers.pocketsphinx_stt import recognise
+from async_processor.processors.providers.speech_command import speak, speakable
+from async_processor.processors.speech_synthesis import MAX_CHARS, SYNTHESIZERS, synthesize
+
+ENGINES = [Flite(), ESpeak()]
+VOICES = [(engine, voice) for engine in ENGINES for voice in engine.voices]
+
+
+def need(engine):
+    if not engine.available():
+        pytest.skip(f"needs {engine.name}: apt-get install {engine.name}")
+
+
+@pytest.mark.parametrize(("engine", "voice"), VOICES, ids=[voice for _, voice in VOICES])
+async def test_every_voice_gives_a_wav_file_that_can_be_decoded(engine, voice):
+    need(engine)
+
+    speech = await synthesize("Hello little friend. Shall we play?", voice=voice)
+
+    recording = read_recording({"audio_data": speech.wav}, CONFIG)
+    assert (speech.provider, speech.voice) == (engine.name, voice)
+    assert recording.duration == pytest.approx(speech.duration, abs=0.001)
+    assert recording.sample_rate == speech.sample_rate
+    assert 1.0 < speech.duration < 5.0
+    assert float(abs(recording.samples).max()) > 0.05
+
+
+async def test_what_flite_says_the_recogniser_hears():
+    need(ENGINES[0])
+
+    speech = await synthesize("shall we play a game together", voice="rms")
+
+    samples = read_recording({"audio_data": speech.wav}, CONFIG).samples
+    assert " ".join(word.text for word in recognise(samples)) == "shall we play a game together"
+
+
+async def test_the_first_program_that_is_installed_speaks_with_its_first_voice():
+    installed = [engine for engine in SYNTHESIZERS if engine.available()]
+    if not installed:
+        pytest.skip("needs flite or espeak-ng: apt-get install flite")
+
+    speech = await synthesize("Hello")
+
+    assert (speech.provider, speech.voice) == (installed[0].name, installed[0].voices[0])
+
+
+async def test_without_a_program_the_answer_stays_text():
+    assert await synthesize("Hello", synthesizers=()) is None
+
+
+async def test_without_anything_to_say_nothing_is_said():
+    for text in ("", "  \n", "😀", "...", "\x00\x07"):
+        assert await synthesize(text) is None
+
+
+async def test_text_that_is_too_long_is_refused():
+    with pytest.raises(InvalidPayloadError, match="at most 1000") as caught:
+        await synthesize("a" * (MAX_CHARS + 1))
+    assert caught.value.field == "text"
+
+
+@pytest.mark.parametrize("voice", ["/etc/passwd", "http://127.0.0.1/voice", "kal; rm -rf", "", "nobody"])
+async def test_only_known_voices_are_taken(voice):
+    with pytest.raises(ConfigurationError, match="there is no voice"):
+        await synthesize("Hello", voice=voice)
+
+
+@pytest.mark.parametrize("text", ["-o /tmp/x", "--help", "$(touch /tmp/x)", "`id`", "'; id; '", "<speak>hi</speak>"])
+async def test_text_is_never_taken_for_options_or_commands(text):
+    for engine in ENGINES:
+        need(engine)
+        assert (await synthesize(text, voice=engine.voices[0])).duration > 0.2
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("It’s “fine” — really…", 'It\'s "fine" , really.'),
+        ("café 😀\n*wow*", "cafe wow"),
+        ("a\x00b_c|d<e>", "a b c d e"),
+        ("你好", ""),
+    ],
+)
+def test_text_is_brought_to_what_can_be_spoken(text, spoken):
+    assert speakable(text) == spoken
+
+
+def children():
+    return psutil.Process().children()
+
+
+async def run(code, **options):
+    return await speak([sys.executable, "-c", code], "hello", provider="fake", voice="v", **options)
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("raise SystemExit(3)", "exit code 3"),
+        ("import os; os.kill(os.getpid(), 9)", "exit code -9"),
+        ("pass", "no sound"),
+        ("print('x' * 100)", "something else"),
+        ("import sys; sys.stdin.close(); print('short')", "no sound"),
+    ],
+)
+async def test_a_program_that_fails_is_a_provider_error(code, says):
+    with pytest.raises(ProviderError, match=says):
+        await run(code)
+    assert children() == []
+
+
+async def test_a_program_that_is_not_there_is_a_provider_error():
+    with pytest.raises(ProviderError, match="could not be started"):
+        await speak(["/nonexistent/program"], "hello", provider="fake", voice="v")
+
+
+async def test_a_program_that_hangs_is_killed_at_the_deadline():
+    start = time.monotonic()
+
+    with pytest.raises(ProviderError, match=r"longer than 0\.3 s"):
+        await run("import time, signal; signal.signal(15, signal.SIG_IGN); time.sleep(60)", deadline_s=0.3)
+
+    assert time.monotonic() - start < 10.0
+    assert children() == []
+
+
+async def test_a_cancelled_speech_leaves_no_process():
+    # B22
+    speaking = asyncio.create_task(run("import time; time.sleep(60)"))
+    async with asyncio.timeout(30):
+        while not children():  # noqa: ASYNC110 - a real process starts in its own time
+            await asyncio.sleep(0.01)
+
+    speaking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await speaking
+
+    assert children() == []
