@@ -22,6 +22,7 @@ THREAD_LIMITS = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
+_LAST_STANDARD_FD = 2
 _NEVER_RESET = frozenset({signal.SIGKILL, signal.SIGSTOP})
 # As Python itself has them: a write to a closed pipe or a file too large is an exception, not the end.
 _IGNORED = frozenset({signal.SIGINT, signal.SIGPIPE, getattr(signal, "SIGXFSZ", signal.SIGPIPE)})
@@ -43,9 +44,14 @@ def reset_signals() -> None:
 
 def close_stdin() -> None:
     """Read nothing from the terminal of the parent."""
+    # A fork server has put a descriptor of its own in the place of stdin, for its children too.
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # there is none, or it is closed
+        if sys.stdin.fileno() > _LAST_STANDARD_FD:
+            os.close(sys.stdin.fileno())
     nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
+    if nothing != 0:
+        os.dup2(nothing, 0)
+        os.close(nothing)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - a descriptor, open as long as this process
 
 

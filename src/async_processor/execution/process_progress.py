@@ -36,11 +36,7 @@ class ProgressReporter:
             if self._finished:
                 return
             self._newest = (fraction, message)
-            now = time.monotonic()
-            if now >= self._next_at:
-                self._send()
-            elif self._timer is None:
-                self._send_later(self._next_at - now)
+            self._send_in_time()
 
     def finish(self) -> None:
         """The attempt ended: send what is held back, and nothing from here on."""
@@ -49,6 +45,13 @@ class ProgressReporter:
             if self._timer is not None:
                 self._timer.cancel()
             self._send()
+
+    def _send_in_time(self) -> None:
+        wait = self._next_at - time.monotonic()
+        if wait <= 0:
+            self._send()
+        elif self._timer is None:
+            self._send_later(wait)
 
     def _send(self) -> None:
         if self._newest is not None:
@@ -69,8 +72,9 @@ class ProgressReporter:
     def _on_timer(self) -> None:
         with self._lock:
             self._timer = None
-            if not self._finished:
-                self._send()
+            # A report that came just before the timer may have gone out itself.
+            if not self._finished and self._newest is not None:
+                self._send_in_time()
 
 
 def read_progress(frame: Frame) -> tuple[float, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import ctypes
 import dataclasses
 import os
@@ -227,6 +228,38 @@ def give_unsendable(task: ProcessingTask) -> Any:
 # ---- what it is like in a worker
 
 
+variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="default")
+
+
+def read_variable(task: ProcessingTask) -> str:
+    return variable.get()
+
+
+def thread_names(task: ProcessingTask) -> list[str]:
+    """One for each thread of this process, Python's or not."""
+    return [(item / "comm").read_text() for item in Path("/proc/self/task").iterdir()]
+
+
+def time_left(task: ProcessingTask, context: TaskContext) -> float | None:
+    return context.time_remaining()
+
+
+async def raise_async(task: ProcessingTask) -> None:
+    await asyncio.sleep(0)
+    raise {
+        "SystemExit": SystemExit(3),
+        "KeyboardInterrupt": KeyboardInterrupt(),
+        "CancelledError": asyncio.CancelledError(),
+        "GeneratorExit": GeneratorExit(),
+        "TimeoutError": TimeoutError(),
+    }[task.payload["kind"]]
+
+
+async def spin_async(task: ProcessingTask) -> None:
+    while True:
+        pass
+
+
 def surroundings(task: ProcessingTask, context: TaskContext) -> dict[str, Any]:
     return {
         "task": current_task_id.get(),
@@ -262,6 +295,10 @@ def descriptors(task: ProcessingTask) -> dict[int, str]:
         except FileNotFoundError:
             continue  # the one that the listing used
     return found
+
+
+def loaded_modules(task: ProcessingTask) -> set[str]:
+    return {name.partition(".")[0] for name in sys.modules}
 
 
 def print_much(task: ProcessingTask) -> None:

@@ -33,9 +33,10 @@ def bomb(action: str, stage: str, side: str) -> tuple[str, str, str, int]:
 
 # ---- P4: {raise, exit, crash, hang} x {pickle, unpickle, call, result, GC} x {parent, child}
 #
-# Of the 40 cases 24 are meaningful and tested here. In the parent nothing is called and no result made (8 cases less),
-# a crash or a hang there is one of the application itself, which no lane can outlive (6 less), and what an object does
-# when the parent frees it is no part of an attempt (2 less).
+# Of the 40 cases 24 are tested here; "pickle" and "result" in the child are the same 4, because the result is all that
+# is pickled there. In the parent nothing is called and no result made (8 cases), a crash or a hang while it pickles or
+# unpickles is one of the application itself, which no lane can outlive (4), and what an object does when the parent
+# frees it is no part of an attempt (4).
 
 
 @pytest.mark.parametrize("action", ["raise", "exit"])
