@@ -13,6 +13,7 @@ import time
 import pytest
 
 from async_processor.monitoring.loop_watch import LoopWatch
+from async_processor.testing import run_virtual
 
 LOGGER = "async_processor.monitoring"
 
@@ -187,6 +188,30 @@ def test_a_loop_that_was_closed_or_left_is_not_accused_and_its_thread_ends():
         time.sleep(0.01)
 
     assert stalls == 0
+
+
+async def test_where_no_thread_can_be_had_lag_is_measured_all_the_same(caplog, no_threads_left):
+    watch = LoopWatch(stall_s=0.2)
+    watch.start()
+    try:
+        await until(lambda: watch.lag.count > 1)
+    finally:
+        watch.stop()
+
+    assert "async-processor-loop-watch" in caplog.text
+
+
+def test_virtual_time_is_not_watched():
+    watch = LoopWatch(stall_s=0.2)
+
+    async def wait_for_a_day():
+        watch.start()
+        await asyncio.sleep(80_000)
+        watch.stop()
+
+    run_virtual(wait_for_a_day)
+
+    assert watch.lag.count == watch.stalls == 0
 
 
 def test_how_long_ago_the_latest_stall_was_is_unknown_without_one():

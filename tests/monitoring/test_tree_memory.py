@@ -95,6 +95,17 @@ def test_starting_and_stopping_twice_is_as_once_and_leaves_no_thread():
     until(lambda: not threads())
 
 
+# R5
+def test_where_no_thread_can_be_had_memory_is_read_on_demand(caplog, no_threads_left):
+    memory = TreeMemory(SystemClock())
+
+    memory.start()
+    memory.stop()
+
+    assert memory.current_mb > 1.0
+    assert "async-processor-memory" in caplog.text
+
+
 @pytest.mark.parametrize("_", range(3))
 def test_stopping_does_not_take_long(_):
     memory = TreeMemory(SystemClock())

@@ -25,6 +25,7 @@ from time import monotonic, process_time
 from types import FrameType
 from typing import Any
 
+from .daemon import start_daemon
 from .histogram import Histogram
 
 logger = logging.getLogger("async_processor.monitoring")
@@ -32,6 +33,8 @@ logger = logging.getLogger("async_processor.monitoring")
 _BEATS_PER_STALL = 10
 _BEAT_WITHOUT_STALLS_S = 0.05
 _MIN_LOG_INTERVAL_S = 10.0
+# Reading two clocks one after the other takes less, unless the process is stopped just there.
+_SAME_CLOCK_S = 1.0
 _MAX_FRAMES = 60
 _MAX_STACK_CHARS = 8_000
 # Who holds the interpreter lock computes: during a stall without a stack, the process used at least this share of one
@@ -96,9 +99,14 @@ class LoopWatch:
         self._unlogged = 0
 
     def start(self) -> None:
-        """Watch over the running loop. Does nothing if it watches already."""
-        if self._heart is None:
-            self._heart = _Heart(self, asyncio.get_running_loop(), self._stall_s)
+        """Watch over the running loop. Does nothing if it watches already.
+
+        A loop on a clock of its own is not watched: in virtual time nothing is ever late, and the heartbeat would
+        keep a simulation busy that has nothing left to do.
+        """
+        loop = asyncio.get_running_loop()
+        if self._heart is None and abs(loop.time() - monotonic()) < _SAME_CLOCK_S:
+            self._heart = _Heart(self, loop, self._stall_s)
 
     def stop(self) -> None:
         """Watch no more. What was measured stays."""
@@ -152,14 +160,12 @@ class _Heart:
         self._due = 0.0
         self._timer: asyncio.TimerHandle
         self._set_timer()
-        self._thread = threading.Thread(target=self._listen, name="async-processor-loop-watch", daemon=True)
-        if stall_s:
-            self._thread.start()
+        self._thread = start_daemon(self._listen, "async-processor-loop-watch") if stall_s else None
 
     def stop(self) -> None:
         self._timer.cancel()
         self._stop.set()
-        if self._thread.is_alive():
+        if self._thread is not None:
             # It sleeps, or is about to log a line.
             self._thread.join(1.0)
 
@@ -180,7 +186,6 @@ class _Heart:
             self._beat_at = now
         alive = seen or cpu - self._cpu_at > _ALIVE_SHARE * gap
         self._cpu_at = cpu
-        # On the loop's own clock, which may be a virtual one.
         lag = max(0.0, self._loop.time() - self._due)
         stalled = gap > self._stall_s > 0
         if alive or not stalled:

@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ..clock import Clock
+from .daemon import start_daemon
 from .memory import own_process, process_tree, resident_bytes
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class TreeMemory:
         self._read_at = float("-inf")
         self._current_mb = 0.0
         self._peak_mb = 0.0
-        self._stop: threading.Event | None = None
+        self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
@@ -54,18 +55,15 @@ class TreeMemory:
     def start(self) -> None:
         """Look for processes from now on, in a thread."""
         if self._thread is None:
-            self._stop = threading.Event()
-            self._thread = threading.Thread(
-                target=self._watch, args=(self._stop,), name="async-processor-memory", daemon=True
-            )
-            self._thread.start()
+            self._stop = stop = threading.Event()
+            self._thread = start_daemon(lambda: self._watch(stop), "async-processor-memory")
 
     def stop(self) -> None:
         """End the thread. It may be in the middle of a look, so it is waited for, though not for long."""
-        if self._thread is not None and self._stop is not None:
-            self._stop.set()
+        self._stop.set()
+        if self._thread is not None:
             self._thread.join(0.2)
-            self._thread = self._stop = None
+            self._thread = None
 
     def find(self) -> None:
         """Look which processes there are, and read them.
