@@ -211,10 +211,12 @@ class Naive:
         task.state, task.ready_at, task.resume_at = "ready", now, inf
         task.arrival = self.arrived + self.arrivals.index(task.id)
 
-    def shut_down(self, now: float) -> None:
+    def close_intake(self) -> None:
         self.paused = True
         for task in self.all("waiting", "ready", "backoff"):
             self._end(task, "cancelled")
+
+    def stop_all(self, now: float) -> None:
         for task in self.all(*HOLDING):
             if task.asked in (None, "timeout"):
                 self._stop(task, "shutdown", now)
@@ -276,13 +278,19 @@ class Naive:
         for task in self.all("waiting"):
             if len(task.met) == len(task.depends_on) and not any(item.open for item in task.met.values()):
                 self._make_ready(task, now)
-        for name, lane in self.lanes.items():
+        for name in self._in_some_order():
+            lane = self.lanes[name]
             # Somebody may be starving merely because time has passed. That nobody need notice until something changes
             # in the lane, but the scheduler is free to.
             if lane.seen != self._picture(name) or any(self.tasks[item].lane == name for item in self.choices):
                 while (task := self._first_in_line(name, lane, now)) is not None:
                     self._start(task, lane, now)
                 lane.seen = self._picture(name)
+
+    def _in_some_order(self) -> list[str]:
+        """The lanes. Which comes first is told: it matters only where two of them want the same memory."""
+        told = [self.tasks[item].lane for item in self.choices]
+        return sorted(self.lanes, key=lambda name: told.index(name) if name in told else len(told))
 
     def _cancel_the_doomed(self) -> None:
         """Cancel whoever waits for what did not complete, and whoever waits for them."""

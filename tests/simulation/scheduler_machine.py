@@ -50,12 +50,12 @@ specs = st.fixed_dictionaries(
         "priority": st.sampled_from(list(TaskPriority)),
         # The so-many-last task; beyond them, one that may never come.
         "waits_for": st.lists(st.integers(0, 8), max_size=3, unique=True),
-        "timeout": st.sampled_from([None, 1.0, 4.0]),
+        "timeout": st.sampled_from([None, 1.0, 0.2]),
         "max_retries": st.integers(0, 2),
         "run_anyway": st.booleans(),
         # Never a multiple of what other times are multiples of: at one instant only one kind of thing comes due.
         "dependency_timeout": st.sampled_from([0.3, 2.3, 9.3, 500.3]),
-        "memory": st.sampled_from([None, 30.0, 60.0, 150.0]),
+        "memory": st.sampled_from([None, 40.0, 60.0, 150.0]),
     }
 )
 
@@ -147,7 +147,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.submit_one(task_id, depends_on=tuple(dict.fromkeys(waits_for)), **spec)
 
     def submit_one(self, task_id: str, lane: LaneName, priority: int, memory: float | None, **options: Any) -> None:
-        memory = memory if lane is LaneName.PROCESS else None
+        memory = None if lane is LaneName.THREAD else memory
         task = Task(task_id, str(lane), int(priority), memory=memory, **options)
         record = TaskRecord(task_id, lane=lane, priority=priority, memory_mb=memory, **options)
         assert self.scheduler.has_room_for(task_id) == self.naive.has_room_for(task_id)
@@ -242,11 +242,20 @@ class SchedulerMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not self.agreed:
             return  # it failed already; what follows from that would only hide it
+        self.shut_down(OUTCOMES[1])
+
+    def shut_down(self, outcome: AttemptOutcome) -> None:
+        """As the engine does: accept nothing more, let run what runs, ask it to end, give it up."""
         self.scheduler.pause()
         self.scheduler.cancel_waiting(self.now)
+        self.carry_out()
+        self.naive.close_intake()
+        self.compare()
+        for choice in range(len(self.tokens) // 2):
+            self.end(choice, outcome)
         self.scheduler.stop_running(self.now)
         self.carry_out()
-        self.naive.shut_down(self.now)
+        self.naive.stop_all(self.now)
         self.compare()
         self.scheduler.abandon_running(self.now)
         self.carry_out()

@@ -9,6 +9,7 @@ from .inline_lane import InlineLane
 from .loop import DeadlockError, LivelockError, SimulationError, UnhandledError, VirtualTimeLoop, run_virtual
 from .recording import Recorded, RecordingObserver
 from .scripted_lane import ScriptedLane
+from .virtual_processor import inline_lanes, virtual_processor
 
 __all__ = [
     "DeadlockError",
@@ -21,6 +22,8 @@ __all__ = [
     "UnhandledError",
     "VirtualClock",
     "VirtualTimeLoop",
+    "inline_lanes",
     "run_until_idle",
     "run_virtual",
+    "virtual_processor",
 ]
