@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import accumulate
 from math import ceil, log2
+from operator import add
 from typing import Final
 
 PER_DOUBLING: Final = 10.0
@@ -115,7 +116,7 @@ class Histogram:
         whole = cls()
         for part in parts:
             if not part.empty:
-                whole._counts = [own + more for own, more in zip(whole._counts, part._counts, strict=True)]
+                whole._counts = list(map(add, whole._counts, part._counts))
                 whole.sum += part.sum
                 whole.max = max(whole.max, part.max)
         return whole

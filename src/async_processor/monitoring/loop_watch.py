@@ -30,7 +30,7 @@ from .histogram import Histogram
 
 logger = logging.getLogger("async_processor.monitoring")
 
-_BEATS_PER_STALL = 10
+_BEATS_PER_STALL = 5
 _BEAT_WITHOUT_STALLS_S = 0.05
 _MIN_LOG_INTERVAL_S = 10.0
 # Reading two clocks one after the other takes less, unless the process is stopped just there.
@@ -82,7 +82,7 @@ class LoopWatch:
 
     Attributes:
         lag: how late the heartbeat came.
-        stalls: how often the loop was blocked for longer than ``stall_s``, give or take a tenth.
+        stalls: how often the loop was blocked for longer than ``stall_s``, give or take a fifth.
         last_stall: the latest of them.
 
     Args:
