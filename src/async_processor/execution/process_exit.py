@@ -12,13 +12,19 @@ from typing import NamedTuple, Protocol
 
 _REPORT = struct.Struct("q")
 _DESTROY_S = 1.0
-_DESTROY_STEP_S = 0.005
+_WAIT_STEP_S = 0.005
 
 
 class Exit(NamedTuple):
     """A process has ended. ``code`` is negative for a signal, and None if nobody can tell any more."""
 
     code: int | None
+
+    def in_words(self) -> str:
+        """How it ended."""
+        if self.code is None:
+            return "it ended, nobody knows how,"
+        return f"it ended with exit code {self.code}" if self.code >= 0 else f"it was ended by signal {-self.code}"
 
 
 class ExitSource(Protocol):
@@ -143,12 +149,20 @@ class WorkerProcess:
             elif not self.ended():
                 os.kill(self.pid, signal.SIGKILL)
 
+    def wait(self, seconds: float) -> Exit:
+        """Wait for its end, blocking; unknown if it takes longer than that."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            known = self.exit()
+            if known is not None:
+                return known
+            time.sleep(_WAIT_STEP_S)
+        return Exit(None)
+
     def destroy(self) -> None:
         """Kill it, reap it and let go of it; blocks for some milliseconds."""
         self.kill()
-        until = time.monotonic() + _DESTROY_S
-        while self.exit() is None and time.monotonic() < until:
-            time.sleep(_DESTROY_STEP_S)
+        self.wait(_DESTROY_S)
         self.close()
 
     def close(self) -> None:

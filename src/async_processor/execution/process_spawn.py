@@ -30,6 +30,7 @@ from .process_worker import Descriptors, WorkerSettings, WorkerStart
 
 _PRELOADED = [WorkerStart.__module__]
 _PID = struct.Struct("q")
+_LAST_WORDS_S = 0.5
 
 
 def make_launcher(method: StartMethod, *, shared_memory: bool) -> Launcher:
@@ -53,7 +54,7 @@ class SpawnLauncher:
             executable = os.fsencode(spawn.get_executable())
             pid = util.spawnv_passfds(executable, command, [lifeline_there, *ends.descriptors.present()])
             process = ends.started(WorkerProcess(pid, SpawnExit(pid)))
-            _write_all(lifeline, _instructions(name, WorkerStart(settings, ends.descriptors)), deadline)
+            _instruct(process, lifeline, _instructions(name, WorkerStart(settings, ends.descriptors)), deadline)
             return ends.hand_over(process, lifeline)
 
     def close(self) -> None:
@@ -98,7 +99,7 @@ class ForkServerLauncher:
             os.close(status)
             raise
         process = ends.started(WorkerProcess(pid, ForkServerExit(status)))
-        _write_all(lifeline, instructions, deadline)
+        _instruct(process, lifeline, instructions, deadline)
         return ends.hand_over(process, lifeline)
 
     def _running_server(self) -> ForkServer:
@@ -205,12 +206,15 @@ def _read_pid(status: int, deadline: float) -> int:
     return pid
 
 
-def _write_all(fd: int, data: bytes, deadline: float) -> None:
-    os.set_blocking(fd, False)
+def _instruct(process: WorkerProcess, lifeline: int, data: bytes, deadline: float) -> None:
+    os.set_blocking(lifeline, False)
     pending = memoryview(data)
-    while pending:
-        _await(fd, select.POLLOUT, deadline)
-        pending = pending[os.write(fd, pending) :]
+    try:
+        while pending:
+            _await(lifeline, select.POLLOUT, deadline)
+            pending = pending[os.write(lifeline, pending) :]
+    except BrokenPipeError:
+        raise EOFError(f"{process.wait(_LAST_WORDS_S).in_words()} before it was ready; see its stderr") from None
 
 
 def _await(fd: int, event: int, deadline: float) -> None:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from ..clock import Clock
 from ..outcome import ErrorInfo
+from .process_exit import Exit
 from .process_handle import WorkerHandle, WorkerListener
 from .process_new import Launcher, NewWorker
 from .process_threads import InThread
@@ -26,7 +27,9 @@ from .process_worker import WorkerSettings
 logger = logging.getLogger("async_processor.execution")
 
 FAILURES_UNTIL_UNHEALTHY = 5
-_FIRST_PAUSE_S = 0.1
+# Doubled with each failure in a row; until the lane is unhealthy, and from then on.
+_FIRST_PAUSE_S = 0.05
+_FIRST_UNHEALTHY_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 5.0
 
 
@@ -57,7 +60,7 @@ class StartPolicy:
         self._failed_at = now
         self.failures += 1
         self.healthy = self.healthy and self.failures < FAILURES_UNTIL_UNHEALTHY
-        self.next_at = now + min(_FIRST_PAUSE_S * 2 ** min(self.failures - 1, 10), _LONGEST_PAUSE_S)
+        self.next_at = now + _pause(self.failures)
 
     def succeeded(self, now: float) -> None:
         """A worker is ready. Whether it is of use is yet to be seen: the failures are not forgotten."""
@@ -67,6 +70,13 @@ class StartPolicy:
     def proved(self) -> None:
         """A worker took an attempt."""
         self.failures = 0
+
+
+def _pause(failures: int) -> float:
+    beyond = failures - FAILURES_UNTIL_UNHEALTHY
+    if beyond < 0:
+        return _FIRST_PAUSE_S * 2 ** (failures - 1)
+    return min(_FIRST_UNHEALTHY_PAUSE_S * 2 ** min(beyond, 10), _LONGEST_PAUSE_S)
 
 
 class Wish(NamedTuple):
@@ -120,7 +130,7 @@ class Starts:
     def failed_early(self, exit_code: int | None) -> None:
         """A worker that was ready died before it took an attempt. Must not become a loop either."""
         now = self.clock.monotonic()
-        self.policy.failed(f"{how_it_ended(exit_code)} before it took an attempt", now, begun=now)
+        self.policy.failed(f"{Exit(exit_code).in_words()} before it took an attempt", now, begun=now)
 
     def close(self, on_idle: Callable[[], None]) -> None:
         """Grant no more wishes, and end what is under way. ``on_idle`` is called whenever something has ended."""
@@ -251,14 +261,7 @@ class _Start(WorkerListener):
         """It has ended, before it was ready."""
         if self._timer is not None:
             self._timer.cancel()
-        self._starts.failed(self, self._reason or f"{how_it_ended(exit_code)} before it was ready; see its stderr")
-
-
-def how_it_ended(exit_code: int | None) -> str:
-    """The end of a worker in words."""
-    if exit_code is None:
-        return "it ended, nobody knows how,"
-    return f"it ended with exit code {exit_code}" if exit_code >= 0 else f"it was ended by signal {-exit_code}"
+        self._starts.failed(self, self._reason or f"{Exit(exit_code).in_words()} before it was ready; see its stderr")
 
 
 def _throw_away(new: NewWorker) -> None:

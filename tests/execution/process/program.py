@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from types import TracebackType
 
+import pytest
 from tests.execution.scripts import TIMEOUT_S, Script
 
 
 class Program(Script):
     """A running program; ended with the ``with`` block, whatever happens."""
 
-    def __init__(self, text: str, arguments: Sequence[str] = (), *, keep_input: bool = False) -> None:
+    def __init__(
+        self, text: str, arguments: Sequence[str] = (), *, keep_input: bool = False, prefix: Sequence[str] = ()
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", text, *arguments],
+            [*prefix, sys.executable, "-c", text, *arguments],
             stdin=subprocess.PIPE if keep_input else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -32,3 +37,13 @@ class Program(Script):
         """Wait for its end; gives the remaining lines it printed, and what it wrote as errors."""
         out, err = self.process.communicate(typed, timeout=TIMEOUT_S)
         return out.splitlines(), err
+
+
+def as_ordinary_user() -> list[str]:
+    """What to put before a command so that the limits that do not hold for root hold for it; it may read everything."""
+    if os.getuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("root needs setpriv for this")
+    reading = "+dac_override,+dac_read_search"
+    return ["setpriv", "--reuid=54321", "--clear-groups", f"--inh-caps={reading}", f"--ambient-caps={reading}"]
