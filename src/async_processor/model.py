@@ -38,6 +38,9 @@ class ProcessingType(StrEnum):
     CUSTOM = "custom"
 
 
+_BUILT_IN_TYPES = {item.value: item for item in ProcessingType}
+
+
 class TaskPriority(IntEnum):
     """How urgent a task is; the smaller number goes first."""
 
@@ -92,6 +95,9 @@ def new_task_id() -> str:
     return f"{_id_prefix}-{next(_id_counter):x}"
 
 
+_NO_TAGS: frozenset[str] = frozenset()
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -135,7 +141,7 @@ class ProcessingTask:
     cpu_intensive: bool = False
     memory_intensive: bool = False
     io_bound: bool = False
-    tags: frozenset[str] | set[str] = frozenset()
+    tags: frozenset[str] | set[str] = _NO_TAGS
     depends_on: Sequence[str] = ()
     on_dependency_failure: Literal["cancel", "run"] = "cancel"
     dependency_timeout: float | None = None
@@ -162,8 +168,11 @@ class ProcessingTask:
             _check_seconds(self, "timeout", self.timeout, positive=True)
         if type(self.max_retries) is not int or self.max_retries < 0:
             raise _bad(self, "max_retries", "a whole number of 0 or more")
-        self.depends_on = _checked_strings(self, "depends_on", self.depends_on, tuple)
-        self.tags = _checked_strings(self, "tags", self.tags, frozenset)
+        # Most tasks have neither, and this runs twice for each task.
+        if self.depends_on != ():
+            self.depends_on = _checked_strings(self, "depends_on", self.depends_on, tuple)
+        if self.tags != _NO_TAGS:
+            self.tags = _checked_strings(self, "tags", self.tags, frozenset)
         if self.on_dependency_failure not in ("cancel", "run"):
             raise _bad(self, "on_dependency_failure", '"cancel" or "run"')
         if self.dependency_timeout is not None:
@@ -300,10 +309,7 @@ def parse_task_type(value: object) -> ProcessingType | str:
             f"task_type must be a ProcessingType or the name of a registered type, not {value!r}",
             field="task_type",
         )
-    try:
-        return ProcessingType(value.lower())
-    except ValueError:
-        return value
+    return _BUILT_IN_TYPES.get(value.lower(), value)
 
 
 def parse_priority(value: object) -> TaskPriority:

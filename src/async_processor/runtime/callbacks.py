@@ -9,6 +9,7 @@ and the oldest is dropped, with an error in the log.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import logging
 import threading
@@ -28,6 +29,8 @@ class CallbackRunner:
 
     def __init__(self, *, timeout: float, max_pending: int) -> None:
         self._timeout = timeout
+        # A task may end within the step, and so in the context variables, of another.
+        self._home = contextvars.copy_context()
         self._pending: deque[tuple[TaskCallback, TaskResult]] = deque(maxlen=max(1, max_pending))
         self._running: set[asyncio.Task[None]] = set()
 
@@ -57,7 +60,7 @@ class CallbackRunner:
     def _start_next(self) -> None:
         while self._pending and len(self._running) < MAX_CONCURRENT:
             callback, result = self._pending.popleft()
-            task = asyncio.get_running_loop().create_task(self._call(callback, result))
+            task = asyncio.get_running_loop().create_task(self._call(callback, result), context=self._home.copy())
             self._running.add(task)
             task.add_done_callback(self._ended)
 

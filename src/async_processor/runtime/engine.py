@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from ..clock import Clock
 from ..config import ProcessorConfig
 from ..context import DependencyResults, current_task_id
-from ..errors import ProcessorNotRunningError, QueueFullError, UnknownTaskError
+from ..errors import AsyncProcessorError, ProcessorNotRunningError, QueueFullError, UnknownTaskError
 from ..execution.base import Attempt, Lane
 from ..figures import EngineState
 from ..model import LaneName, ProcessingTask, TaskResult
@@ -118,26 +118,28 @@ class Engine:
             QueueFullError: there is no room.
             InvalidTaskError, ProcessorNotAvailableError, ProcessorNotRunningError: it is refused.
         """
-        with self._tell.rejections():
+        try:
             record = self._prepare(task)
             if not self.scheduler.has_room_for(record.id):
-                raise QueueFullError(
-                    f"task {record.id!r} finds no room: {self.scheduler.pending} tasks wait and queue_size is "
-                    f"{self.scheduler.queue_size}; use `await submit_task`, which waits for room",
-                    task_id=record.id,
-                )
+                raise self._no_room(record.id)
             self._accept(record)
+        except AsyncProcessorError as error:
+            self._tell.rejected(error)
+            raise
         self._settle()
         return record.id
 
     async def submit(self, task: ProcessingTask) -> str:
         """Take a task in, waiting for room if need be. Raises what ``submit_nowait`` does but ``QueueFullError``."""
-        with self._tell.rejections():
+        try:
             record = self._prepare(task)
             if self.scheduler.has_room_for(record.id):
                 self._accept(record)
             else:
                 await self._wait_for_room(record)
+        except AsyncProcessorError as error:
+            self._tell.rejected(error)
+            raise
         self._settle()
         return record.id
 
@@ -296,6 +298,13 @@ class Engine:
         if self.scheduler.find(record.id) is record:
             self.cancel(record.id)
 
+    def _no_room(self, task_id: str) -> QueueFullError:
+        return QueueFullError(
+            f"task {task_id!r} finds no room: {self.scheduler.pending} tasks wait and queue_size is "
+            f"{self.scheduler.queue_size}; use `await submit_task`, which waits for room",
+            task_id=task_id,
+        )
+
     def _not_running(self, task_id: str | None) -> ProcessorNotRunningError:
         return ProcessorNotRunningError(
             f"task {task_id!r} is not accepted: the processor {self._closed_because}", task_id=task_id
@@ -441,10 +450,13 @@ class Engine:
 
     def _look_at_conditions(self) -> None:
         """Wake whoever waits for something that holds now; drop whoever has gone."""
+        changed = False
         for condition, future in self._conditions:
             if not future.done() and condition():
                 future.set_result(None)
-        self._conditions = [item for item in self._conditions if not item[1].done()]
+            changed = changed or future.done()
+        if changed:
+            self._conditions = [item for item in self._conditions if not item[1].done()]
 
 
 def _dependency_results(record: TaskRecord) -> DependencyResults:

@@ -86,11 +86,11 @@ class JobFactory:
         spec = self._spec_of(task)
         memory_intensive = task.memory_intensive or spec.memory_intensive
         hints = Hints(
-            is_async=spec.is_async,
-            cpu_intensive=task.cpu_intensive or spec.cpu_intensive,
-            io_bound=task.io_bound or spec.io_bound,
-            memory_intensive=memory_intensive,
-            pinned=spec.lane,
+            spec.is_async,
+            task.cpu_intensive or spec.cpu_intensive,
+            task.io_bound or spec.io_bound,
+            memory_intensive,
+            spec.lane,
         )
         return TaskRecord(
             task.id,

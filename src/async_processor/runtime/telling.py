@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterator
 
 from ..clock import Clock
 from ..errors import (
@@ -120,15 +118,10 @@ class Teller:
                 )
             )
 
-    @contextlib.contextmanager
-    def rejections(self) -> Iterator[None]:
-        """Tells of a submission that is refused within."""
-        try:
-            yield
-        except AsyncProcessorError as error:
-            if self._hub.submission_rejected:
-                self._hub.submission_rejected(_reason(error), self._clock.monotonic())
-            raise
+    def rejected(self, error: AsyncProcessorError) -> None:
+        """A submission was refused."""
+        if self._hub.submission_rejected:
+            self._hub.submission_rejected(_reason(error), self._clock.monotonic())
 
 
 def _type_of(record: TaskRecord) -> str:

@@ -21,6 +21,7 @@ def check_scheduler(scheduler: Scheduler) -> None:
     for record in scheduler.records():
         by_phase[record.phase].append(record)
     assert scheduler.waiting == len(by_phase[Phase.WAITING]), "count of waiting tasks"
+    assert scheduler.ready == len(by_phase[Phase.READY]), "count of ready tasks"
     assert scheduler.backoff == len(by_phase[Phase.BACKOFF]), "count of tasks in backoff"
     assert all(record.unmet for record in by_phase[Phase.WAITING]), "a task waits for nothing"
     assert not any(record.unmet for record in by_phase[Phase.READY]), "a task is ready too early"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..model import LaneName
 
 
-@dataclass(slots=True, frozen=True, kw_only=True)
-class Hints:
+class Hints(NamedTuple):
     """What is known of a task's work.
 
     Attributes:

@@ -92,6 +92,7 @@ class Scheduler:
         self._last_seq = 0
         self._last_token = 0
         self._waiting = 0
+        self._ready = 0
         self._backoff = 0
 
     # ---- questions
@@ -115,7 +116,7 @@ class Scheduler:
     @property
     def pending(self) -> int:
         """How many tasks have not ended and do not run: the size of the queue."""
-        return self._waiting + self.ready + self._backoff
+        return self._waiting + self._ready + self._backoff
 
     @property
     def waiting(self) -> int:
@@ -125,7 +126,7 @@ class Scheduler:
     @property
     def ready(self) -> int:
         """How many tasks wait for a slot."""
-        return sum(lane.ready for lane in self._lanes.values())
+        return self._ready
 
     @property
     def backoff(self) -> int:
@@ -303,7 +304,10 @@ class Scheduler:
 
         In this order, so that of all tasks that one event releases the most urgent takes the slot.
         """
-        self._carry_on(now)
+        if self._waves:
+            self._carry_on(now)
+        if len(self._finished) > self._max_results:
+            self._trim_results()
         for name in self._touched:
             self._dispatch(name, now)
         self._touched.clear()
@@ -315,6 +319,7 @@ class Scheduler:
         self._left_place(record)
         record.advance(step)
         record.ready_at = now
+        self._ready += 1
         self._lanes[record.lane].push(record)
         self._touched[record.lane] = None
 
@@ -326,6 +331,7 @@ class Scheduler:
     def _start(self, lane: LaneAdmission, record: TaskRecord, now: float) -> None:
         slot = lane.take(record, now)
         lane.removed(record)
+        self._ready -= 1
         record.advance(Step.START)
         self._last_token += 1
         record.token = self._last_token
@@ -407,6 +413,7 @@ class Scheduler:
             if record.deadline is not None:
                 self._timers.lost()
         elif record.phase is Phase.READY:
+            self._ready -= 1
             self._lanes[record.lane].removed(record)
             # It may have been the one whose turn it was, while memory lacked for it but not for the next.
             self._touched[record.lane] = None
@@ -443,7 +450,6 @@ class Scheduler:
                 budget -= 1
             if budget:
                 self._waves.popleft()
-        self._trim_results()
 
     def _tell(self, dependent: TaskRecord, wave: _Wave, now: float) -> None:
         """A task that ``dependent`` waits for has ended, or certainly will."""
