@@ -175,6 +175,9 @@ class ProcessingTask:
             self.tags = _checked_strings(self, "tags", self.tags, frozenset)
         if self.on_dependency_failure not in ("cancel", "run"):
             raise _bad(self, "on_dependency_failure", '"cancel" or "run"')
+        self._validate_optional()
+
+    def _validate_optional(self) -> None:
         if self.dependency_timeout is not None:
             _check_seconds(self, "dependency_timeout", self.dependency_timeout, positive=False)
         if self.memory_mb is not None:
