@@ -217,7 +217,8 @@ async def main():
     processor.register_processor("forever", forever)
     for _ in range(50):
         await processor.submit_task(create_task("forever"))
-    await asyncio.sleep(0.5)
+    while not (await processor.get_performance_metrics())["worker_stats"]["process-0"].get("pid"):
+        await asyncio.sleep(0.01)
     print("left", flush=True)
 
 # Not in debug mode: that reports every slow step of a busy machine.
