@@ -34,7 +34,7 @@ from async_processor.processors.emotion_analysis import processor_spec
 SPEC = processor_spec(ProcessorConfig())
 KEYS = {
     "primary_emotion", "confidence", "secondary_emotions", "arousal", "valence", "analysis_method", "basis",
-    "baseline_used", "features", "reason", "provider", "offline",
+    "baseline_used", "features", "reason", "provider", "model", "offline",
 }  # fmt: skip
 WITHOUT_WORDS = {"neutral", "calm", "energetic"}
 

@@ -25,7 +25,6 @@ READERS = {
     "text": lambda payload: read.text(payload, "x", max_chars=5),
     "number": lambda payload: read.number(payload, "x", None, 0, 10),
     "whole": lambda payload: read.whole(payload, "x", 3, 0, 10),
-    "flag": lambda payload: read.flag(payload, "x", False),
     "choice": lambda payload: read.choice(payload, "x", None, ("a", "b")),
     "mapping": lambda payload: read.mapping(payload, "x"),
 }
@@ -59,7 +58,6 @@ def test_missing_and_none_both_count_as_not_given():
         assert read.text(payload, "x", "default") == "default"
         assert read.number(payload, "x", 2.5, 0, 10) == 2.5
         assert read.whole(payload, "x", 0, 0, 10) == 0
-        assert read.flag(payload, "x", True) is True
         assert read.choice(payload, "x", "a", ("a", "b")) == "a"
         assert read.mapping(payload, "x") == {}
         with pytest.raises(InvalidPayloadError, match="is missing; it must be bytes"):
@@ -70,7 +68,6 @@ def test_zero_and_empty_values_are_given_values():
     assert read.number({"x": 0}, "x", 5.0, 0, 10) == 0.0
     assert read.whole({"x": 0}, "x", 5, 0, 10) == 0
     assert read.text({"x": ""}, "x", "default") == ""
-    assert read.flag({"x": False}, "x", True) is False
 
 
 @pytest.mark.parametrize("value", [True, False, "3", math.nan, math.inf, -math.inf, -1, 11, 10**400, Decimal(3), 3j])

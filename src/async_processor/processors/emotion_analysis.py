@@ -28,6 +28,9 @@ TEXT = "text"
 COMPREHENSIVE, PROSODY, WORDS = "comprehensive", "prosody", "text"
 ANALYSIS_TYPES = (COMPREHENSIVE, PROSODY, "audio", WORDS)
 
+MODEL = "circumplex"
+"""Name of the rules that turn measures into words for emotions; no network is involved in that."""
+
 # Less voiced speech than this does not give a pitch to go by: about two syllables.
 MIN_VOICED_S = 0.2
 # Share of recordings whose arousal such measures told right on acted adult speech (EmoDB, each speaker held out in
@@ -127,6 +130,7 @@ def _result(voice: VoiceMeasures | None, baseline: Baseline, mood: WordMood | No
         "features": {} if voice is None else {name: round(value, 4) for name, value in asdict(voice).items()},
         "reason": None if basis else "neither voiced speech nor words were found",
         "provider": "+".join(_providers(voice, mood)) or "none",
+        "model": MODEL,
         "offline": True,
     }
 

@@ -112,16 +112,6 @@ def whole(payload: Mapping[str, Any], key: str, default: int | None, minimum: in
     return int(given) if isinstance(given, numbers.Integral) else int(value)
 
 
-def flag(payload: Mapping[str, Any], key: str, default: bool) -> bool:
-    """True or False.
-
-    Raises:
-        InvalidPayloadError: something else.
-    """
-    value = optional(payload, key, bool, "true or false")
-    return default if value is None else bool(value)
-
-
 def choice(payload: Mapping[str, Any], key: str, default: str | None, choices: Collection[str]) -> str:
     """One of a few names, in any case; gives it back as ``choices`` spells it.
 
