@@ -6,7 +6,7 @@ flags travel: no frame, no local variable and no foreign object is kept alive by
 
 from __future__ import annotations
 
-import math
+import sys
 import traceback as _traceback
 from dataclasses import dataclass
 from enum import Enum
@@ -106,7 +106,8 @@ AttemptOutcome = Returned | Raised | Stopped
 
 def _message_of(error: BaseException) -> str:
     try:
-        text = str(error)
+        # Joined, because __str__ may give a subclass of str with methods of its own.
+        text = "".join([str(error), ""])
     except BaseException as broken:  # noqa: BLE001 - a user's __str__ may do anything, sys.exit() included
         return f"(its message cannot be read: {type(broken).__name__})"
     if len(text) > MAX_MESSAGE_CHARS:
@@ -129,6 +130,13 @@ def _traceback_of(error: BaseException) -> str:
 
 
 def _retry_after_of(error: BaseException) -> float | None:
-    value = getattr(error, "retry_after", None) if isinstance(error, RetryableError) else None
-    usable = isinstance(value, int | float) and math.isfinite(value) and value >= 0
-    return float(value) if usable and value is not None else None
+    if not isinstance(error, RetryableError):
+        return None
+    try:
+        value = error.retry_after
+    except BaseException:  # noqa: BLE001 - a user's property may do anything
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    # Compared with the largest float: an integer beyond it cannot even be asked whether it is finite.
+    return float(value) if 0 <= value <= sys.float_info.max else None
