@@ -1,4 +1,4 @@
-"""Live progress by an observer, a retry on the way, and the figures at the end."""
+"""Live progress by an observer, a retry on the way, a stream of what ends, and the figures at the end."""
 
 import asyncio
 
@@ -31,20 +31,29 @@ async def bake(task: ProcessingTask, context: TaskContext) -> str:
     if context.attempt == 1:
         raise RetryableError("the oven was cold")
     context.report_progress(0.9, "smells good")
-    return "cake"
+    return f"{task.payload['shape']} cake"
 
 
 async def main() -> None:
     config = ProcessorConfig(retry_base_s=0.01)
     async with AdvancedAsyncProcessor(config=config) as processor:
         processor.register_processor("bake", bake)
-        processor.add_observer(Narrator())
+        narrator = Narrator()
+        processor.add_observer(narrator)
 
-        result = await processor.wait_for_task(await processor.submit_task(create_task("bake")))
+        result = await processor.wait_for_task(await processor.submit_task(create_task("bake", {"shape": "round"})))
         print("here is your", result.unwrap())
 
+        processor.remove_observer(narrator)
+        async with processor.subscribe(kinds={TaskFinished}) as endings:
+            star = await processor.submit_task(create_task("bake", {"shape": "star"}))
+            await processor.submit_task(create_task("bake", {"shape": "moon"}, depends_on=[star]))
+            for left in (1, 0):
+                event = await anext(endings)
+                print(f"a {event.result.unwrap()}, {left} to come")
+
         metrics = await processor.get_performance_metrics()
-        print(f"{metrics['tasks_processed']} task, {metrics['success_rate']:.0f} % well")
+        print(f"{metrics['tasks_processed']} tasks, {metrics['success_rate']:.0f} % well")
 
 
 if __name__ == "__main__":

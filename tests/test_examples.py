@@ -35,8 +35,10 @@ OUTPUT = {
         "attempt 1 failed with RetryableError\n"
         "90% smells good\n"
         "completed after 2 attempts\n"
-        "here is your cake\n"
-        "1 task, 100 % well\n"
+        "here is your round cake\n"
+        "a star cake, 1 to come\n"
+        "a moon cake, 0 to come\n"
+        "3 tasks, 100 % well\n"
     ),
 }
 

@@ -11,6 +11,7 @@
     ├── UnknownTaskError              (KeyError)    no task of that id is known (any more)
     ├── QueueFullError                              ``submit_task_nowait`` found no room
     ├── ProcessorNotRunningError      (RuntimeError) not started, shutting down or shut down
+    ├── SubscriberTooSlowError                      too many events waited for a subscriber, which was dropped
     ├── TaskFailedError                             raised by ``TaskResult.unwrap`` for what did not complete
     │   ├── TaskTimeoutError          (TimeoutError)
     │   └── TaskCancelledError
@@ -110,6 +111,10 @@ class QueueFullError(AsyncProcessorError):
 
 class ProcessorNotRunningError(AsyncProcessorError, RuntimeError):
     """The processor was not started, is shutting down, or was shut down."""
+
+
+class SubscriberTooSlowError(AsyncProcessorError):
+    """More than ``max_pending`` events waited for a subscriber: it was dropped, and nothing else noticed."""
 
 
 class TaskFailedError(AsyncProcessorError):

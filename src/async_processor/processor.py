@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -15,6 +16,7 @@ from .errors import ConfigurationError, ProcessorNotRunningError, UnknownTaskErr
 from .execution.base import Lane
 from .figures import EngineState
 from .model import LaneName, ProcessingTask, ProcessingType, TaskResult, TaskStatus
+from .monitoring.events import DEFAULT_MAX_PENDING, Event, EventStream, subscribed
 from .monitoring.health import HealthReport, health_report
 from .monitoring.hub import ObserverHub
 from .monitoring.learned_memory import LearnedMemory
@@ -274,6 +276,23 @@ class AdvancedAsyncProcessor:
     def remove_observer(self, observer: Observer) -> bool:
         """Tell an observer nothing more; whether it was told before."""
         return self._hub.remove(observer)
+
+    def subscribe(
+        self, max_pending: int = DEFAULT_MAX_PENDING, kinds: Collection[type[Event]] | None = None
+    ) -> AbstractAsyncContextManager[EventStream]:
+        """Read events one by one: ``async with processor.subscribe() as events``, then ``async for event in events``.
+
+        Whoever falls behind is dropped, and felt by nobody else. A shutdown ends the iteration.
+
+        Args:
+            max_pending: how many events may wait to be read; beyond it the iteration, after those, raises
+                ``SubscriberTooSlowError``. More than ``queue_size``, because a program may submit that many at once.
+            kinds: the classes of the events wanted, from ``async_processor.monitoring.observer``; all if None.
+
+        Raises:
+            ConfigurationError: an argument cannot be used.
+        """
+        return subscribed(EventStream(max_pending, kinds), self._hub)
 
     def __repr__(self) -> str:
         state = self._state()
