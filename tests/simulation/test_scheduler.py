@@ -11,10 +11,15 @@ from tests.simulation.scheduler_machine import AWAITED, LANES, OUTCOMES, Schedul
 
 from async_processor.model import TaskPriority
 
+# In portions, so that each stays far below the time that a test may take.
+PORTIONS = range(5)
 
-def search(examples: int) -> None:
+
+def search(portion: int, examples: int) -> None:
+    # The examples follow from the name of the machine: another name, other examples.
+    machine = type(f"{SchedulerMachine.__name__}{portion}", (SchedulerMachine,), {})
     run_state_machine_as_test(
-        SchedulerMachine,
+        machine,
         settings=settings(
             max_examples=examples,
             stateful_step_count=50,
@@ -100,14 +105,16 @@ class RandomLife:
         return self.rng.randint(0, 40)
 
 
-@pytest.mark.timeout(600)
-def test_the_scheduler_decides_as_the_naive_one_does():  # E1
-    search(examples=2_000)
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("portion", PORTIONS)
+def test_the_scheduler_decides_as_the_naive_one_does(portion: int):  # E1
+    search(portion, examples=2_000 // len(PORTIONS))
 
 
-@pytest.mark.timeout(600)
-def test_the_scheduler_decides_as_the_naive_one_does_over_long_lives():  # E1
-    for seed in range(100):
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("portion", PORTIONS)
+def test_the_scheduler_decides_as_the_naive_one_does_over_long_lives(portion: int):  # E1
+    for seed in range(portion, 100, len(PORTIONS)):
         try:
             RandomLife(seed).live(events=300)
         except BaseException as error:
@@ -117,5 +124,6 @@ def test_the_scheduler_decides_as_the_naive_one_does_over_long_lives():  # E1
 
 @pytest.mark.nightly
 @pytest.mark.timeout(7_200)
-def test_the_scheduler_decides_as_the_naive_one_does_all_night():  # E1
-    search(examples=200_000)
+@pytest.mark.parametrize("portion", range(100, 110))
+def test_the_scheduler_decides_as_the_naive_one_does_all_night(portion: int):  # E1
+    search(portion, examples=20_000)

@@ -356,6 +356,10 @@ class Engine:
             self.lanes[record.lane].abandon(command.token)
 
     def _start_attempt(self, record: TaskRecord, token: int) -> None:
+        if self.scheduler.running_record(token) is None:
+            # Cancelled or given up after the decision and before this slice: what follows here already ends it.
+            self._tell.attempt_started(record)
+            return
         job: Job = record.job
         task, spec, variables = job.task, job.spec, job.variables
         assert task is not None and spec is not None and variables is not None and record.slot is not None  # noqa: S101, PT018 - not ended yet

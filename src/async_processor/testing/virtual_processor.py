@@ -53,7 +53,7 @@ def virtual_processor(**options: Any) -> AdvancedAsyncProcessor:
         raise RuntimeError(f"virtual_processor belongs into run_virtual, not on a {type(loop).__name__}")
     defaults: dict[str, Any] = {
         "enable_monitoring": False,
-        "config": ProcessorConfig(),
+        "config": options.get("config") or ProcessorConfig(),
         "clock": loop.clock,
         "lanes": inline_lanes,
         "rng": random.Random(loop.seed),  # noqa: S311 - jitter, not secrets
