@@ -35,7 +35,7 @@ def look() -> Leftovers:
     """What there is now. Called on the loop's thread, or without a loop."""
     return Leftovers(
         threads=frozenset(_threads()),
-        children=frozenset(_children()),
+        children=frozenset(child_processes()),
         descriptors=frozenset(_descriptors()),
         tasks=frozenset(_tasks()),
     )
@@ -58,7 +58,8 @@ def _threads() -> list[str]:
 # The helpers of multiprocessing live as long as this process, once started: they are no leak.
 
 
-def _children() -> list[str]:
+def child_processes() -> list[str]:
+    """Processes below this one, without the helpers."""
     helpers = {resource_tracker._resource_tracker._pid, forkserver._forkserver._forkserver_pid}
     found = []
     for child in psutil.Process().children(recursive=True):

@@ -6,8 +6,8 @@ import asyncio
 import sys
 import time
 
-import psutil
 import pytest
+from tests.leaks import child_processes
 from tests.processors.recordings import CONFIG
 
 from async_processor.errors import ConfigurationError, InvalidPayloadError, ProviderError
@@ -101,10 +101,6 @@ def test_text_is_brought_to_what_can_be_spoken(text, spoken):
     assert speakable(text) == spoken
 
 
-def children():
-    return psutil.Process().children()
-
-
 async def run(code, **options):
     return await speak([sys.executable, "-c", code], "hello", provider="fake", voice="v", **options)
 
@@ -122,7 +118,7 @@ async def run(code, **options):
 async def test_a_program_that_fails_is_a_provider_error(code, says):
     with pytest.raises(ProviderError, match=says):
         await run(code)
-    assert children() == []
+    assert child_processes() == []
 
 
 async def test_a_program_that_is_not_there_is_a_provider_error():
@@ -137,18 +133,18 @@ async def test_a_program_that_hangs_is_killed_at_the_deadline():
         await run("import time, signal; signal.signal(15, signal.SIG_IGN); time.sleep(60)", deadline_s=0.3)
 
     assert time.monotonic() - start < 10.0
-    assert children() == []
+    assert child_processes() == []
 
 
 async def test_a_cancelled_speech_leaves_no_process():
     # B22
     speaking = asyncio.create_task(run("import time; time.sleep(60)"))
     async with asyncio.timeout(30):
-        while not children():  # noqa: ASYNC110 - a real process starts in its own time
+        while not child_processes():  # noqa: ASYNC110 - a real process starts in its own time
             await asyncio.sleep(0.01)
 
     speaking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await speaking
 
-    assert children() == []
+    assert child_processes() == []
