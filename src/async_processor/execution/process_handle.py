@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import os
 import pickle
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ from .process_job import Notes
 from .process_new import NewWorker
 from .process_progress import read_progress
 from .process_threads import InThread
+
+logger = logging.getLogger("async_processor.execution")
 
 T = TypeVar("T")
 
@@ -185,8 +188,14 @@ class WorkerHandle:
         except wire.WireError as error:
             self.complaint = f"something else than this library wrote to its socket: {error}"
             return False
-        for frame in frames:
-            self._take(frame)
+        try:
+            for frame in frames:
+                self._take(frame)
+        except Exception as error:
+            # A bug of ours. What was read with this frame is lost: the worker's end is the only report still to be had.
+            logger.exception("a report of worker process %d could not be taken", self.pid)
+            self.complaint = f"its report could not be taken: {type(error).__name__}: {error}"
+            return False
         return bool(data)
 
     def _take(self, frame: wire.Frame) -> None:

@@ -259,13 +259,14 @@ class ProcessLane:
             self._watchdog = self._loop.call_later(self._timeout / 4, self._look_for_stuck, context=self._home)
 
     async def _close(self, starts: Starts, timeout: float) -> None:
+        until = self._loop.time() + timeout
         if self._watchdog is not None:
             self._watchdog.cancel()
         starts.close(self._changed.set)
         for slot in self._slots.values():
             self._give_back(slot.close())
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout_at(until):
                 while len(self._dismissed) or not starts.idle or any(slot.worker for slot in self._slots.values()):
                     self._changed.clear()
                     await self._changed.wait()
@@ -274,9 +275,9 @@ class ProcessLane:
             slot.abandon()
             self._end_soon(token, Stopped())
         self._running.clear()
-        await self._close_launcher()
+        await self._close_launcher(max(CLOSE_LAUNCHER_S, until - self._loop.time()))
 
-    async def _close_launcher(self) -> None:
+    async def _close_launcher(self, timeout: float) -> None:
         ended = self._loop.create_future()
 
         def done(_: None, __: BaseException | None) -> None:
@@ -288,4 +289,4 @@ class ProcessLane:
         except RuntimeError:
             self._launcher.close()  # blocks for some milliseconds; there is no thread to be had
         else:
-            await asyncio.wait({ended}, timeout=CLOSE_LAUNCHER_S)
+            await asyncio.wait({ended}, timeout=timeout)

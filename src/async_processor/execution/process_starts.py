@@ -75,8 +75,8 @@ class StartPolicy:
 def _pause(failures: int) -> float:
     beyond = failures - FAILURES_UNTIL_UNHEALTHY
     if beyond < 0:
-        return _FIRST_PAUSE_S * 2 ** (failures - 1)
-    return min(_FIRST_UNHEALTHY_PAUSE_S * 2 ** min(beyond, 10), _LONGEST_PAUSE_S)
+        return _FIRST_PAUSE_S * 2.0 ** (failures - 1)
+    return min(_FIRST_UNHEALTHY_PAUSE_S * 2.0 ** min(beyond, 10), _LONGEST_PAUSE_S)
 
 
 class Wish(NamedTuple):
@@ -233,7 +233,15 @@ class _Start(WorkerListener):
             info = ErrorInfo.from_exception(error or RuntimeError(), with_traceback=False)
             starts.failed(self, f"{info.type_name}: {info.message}")
             return
-        self._worker = WorkerHandle(starts.loop, starts.home, new, self)
+        try:
+            self._worker = WorkerHandle(starts.loop, starts.home, new, self)
+        except (OSError, ValueError) as problem:
+            # The loop cannot watch it: the system's limit is reached. Unwatched it would be of no use.
+            for descriptor in (new.channel, *new.process.descriptors()):
+                starts.loop.remove_reader(descriptor)
+            _throw_away(new)
+            starts.failed(self, f"it cannot be watched: {problem}")
+            return
         left = max(0.0, self._until - time.monotonic())
         self._timer = starts.loop.call_later(left, self._on_timeout, context=starts.home)
         if self._reason:

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import ctypes
 import dataclasses
+import logging
 import os
 import resource
 import signal
@@ -299,6 +300,12 @@ def descriptors(task: ProcessingTask) -> dict[int, str]:
 
 def loaded_modules(task: ProcessingTask) -> set[str]:
     return {name.partition(".")[0] for name in sys.modules}
+
+
+def log_a_line(task: ProcessingTask) -> int:
+    """Would hang if a lock of the logging module had been copied while a thread of the parent held it."""
+    logging.getLogger("tests.noise").info("a line of a worker")
+    return os.getpid()
 
 
 def print_much(task: ProcessingTask) -> None:

@@ -17,10 +17,16 @@ class Program(Script):
     """A running program; ended with the ``with`` block, whatever happens."""
 
     def __init__(
-        self, text: str, arguments: Sequence[str] = (), *, keep_input: bool = False, prefix: Sequence[str] = ()
+        self,
+        text: str,
+        arguments: Sequence[str] = (),
+        *,
+        options: Sequence[str] = (),
+        prefix: Sequence[str] = (),
+        keep_input: bool = False,
     ) -> None:
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-c", text, *arguments],
+            [*prefix, sys.executable, *options, "-c", text, *arguments],
             stdin=subprocess.PIPE if keep_input else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
