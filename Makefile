@@ -1,4 +1,4 @@
-# Needs Python 3.11 or later, make and a C compiler; sets up the rest itself, in .venv and nowhere else.
+# Needs Python 3.11 or later; sets up the rest itself, in .venv and nowhere else.
 # System packages (a speech synthesiser) come through apt when run as root, and are named otherwise.
 
 PYTHON ?= python3
