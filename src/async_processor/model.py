@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import math
 import os
+import sys
 import types
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -151,8 +152,6 @@ class ProcessingTask:
     created_at: datetime = field(default_factory=_utc_now)
 
     def __post_init__(self) -> None:
-        self.task_type = parse_task_type(self.task_type)
-        self.priority = parse_priority(self.priority)
         self.validate()
 
     def validate(self) -> None:
@@ -161,8 +160,10 @@ class ProcessingTask:
         Raises:
             InvalidTaskError: naming the first field that cannot be used.
         """
+        self.task_type = parse_task_type(self.task_type)
+        self.priority = parse_priority(self.priority)
         _check_text(self, "id", self.id)
-        if not isinstance(self.payload, Mapping):
+        if not _has_string_keys(self.payload):
             raise _bad(self, "payload", "a mapping with string keys")
         if self.timeout is not None:
             _check_seconds(self, "timeout", self.timeout, positive=True)
@@ -336,6 +337,13 @@ def parse_priority(value: object) -> TaskPriority:
 
 def preview(value: Any, depth: int = _PREVIEW_DEPTH) -> Any:
     """A picture of any value in JSON types, bounded in depth and length. Never raises."""
+    try:
+        return _preview(value, depth)
+    except Exception:  # noqa: BLE001 - a value of the caller's may do anything when looked at
+        return f"<{type(value).__name__}>"
+
+
+def _preview(value: Any, depth: int) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, Enum):
@@ -388,10 +396,7 @@ def _sort_key(value: object) -> str:
 def _preview_object(value: Any) -> str:
     if isinstance(value, types.FunctionType | types.BuiltinFunctionType | types.MethodType | type):
         return f"<{getattr(value, '__module__', '?')}.{value.__qualname__}>"
-    try:
-        return _cut(repr(value))
-    except Exception:  # noqa: BLE001 - a broken __repr__ must not break an inspection
-        return f"<{type(value).__name__}>"
+    return _cut(repr(value))
 
 
 def _cut(text: str) -> str:
@@ -405,14 +410,20 @@ def _bad(task: ProcessingTask, name: str, wanted: str) -> InvalidTaskError:
     )
 
 
+def _has_string_keys(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+
+
 def _check_text(task: ProcessingTask, name: str, value: object) -> None:
     if not isinstance(value, str) or not 0 < len(value) <= 200:
         raise _bad(task, name, "a string of 1 to 200 characters")
 
 
 def _check_seconds(task: ProcessingTask, name: str, value: object, *, positive: bool) -> None:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not usable or value < 0 or (positive and value == 0):  # type: ignore[operator]  # usable implies a number
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # Compared with the largest float: an integer beyond it cannot even be asked whether it is finite.
+    usable = number and 0 <= value <= sys.float_info.max  # type: ignore[operator]  # a number by now
+    if not usable or (positive and value == 0):
         wanted = "a finite number above 0" if positive else "a finite number of 0 or more"
         raise _bad(task, name, f"{wanted}, or None")
 
@@ -421,7 +432,7 @@ def _checked_strings(task: ProcessingTask, name: str, value: Any, kind: Callable
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise _bad(task, name, "a collection of strings")
     # Any iterable will do once; keep what it yielded.
-    value = kind(value)
-    if not all(isinstance(item, str) and item for item in value):
+    items = tuple(value)
+    if not all(isinstance(item, str) and item for item in items):
         raise _bad(task, name, "a collection of non-empty strings")
-    return value
+    return kind(items)
