@@ -172,6 +172,26 @@ def test_every_public_name_is_on_the_package_page():
     assert [name for name in async_processor.__all__ if f"`{name}" not in text] == []
 
 
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (async_processor.AdvancedAsyncProcessor, "docs/modules/processor.md"),
+        (async_processor.TaskManager, "docs/modules/task_manager.md"),
+        (async_processor.TaskContext, "docs/modules/context.md"),
+        (async_processor.DependencyResults, "docs/modules/context.md"),
+        (async_processor.ProcessingTask, "docs/modules/model.md"),
+        (async_processor.TaskResult, "docs/modules/model.md"),
+    ],
+)
+def test_the_page_of_a_class_has_all_its_public_members(owner: type, name: str):
+    text = page(name).text
+    kinds = [kind for kind in owner.__mro__ if kind.__module__.startswith("async_processor")]
+    members = {member for kind in kinds for member in vars(kind)}
+
+    missing = [member for member in members if not member.startswith("_") and not re.search(rf"\b{member}\b", text)]
+    assert sorted(missing) == []
+
+
 def test_the_pages_of_errors_and_code_name_the_same_errors_in_the_same_order():
     listed = [(row[0].strip("`"), row[1].strip("`")) for row in page("docs/errors.md").rows() if row[0].startswith("`")]
 
