@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -162,7 +162,9 @@ def _check(owner: str, name: str, hint: Any, value: Any) -> None:
     if not isinstance(value, accepted) or isinstance(value, bool) != (bool in wanted):
         shown = " or ".join(getattr(item, "__name__", str(item)) for item in wanted)
         raise ConfigurationError(f"{owner}.{name} must be {shown}, not {type(value).__name__}")
-    if isinstance(value, int | float) and not isinstance(value, bool) and (not math.isfinite(value) or value < 0):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # Compared with the largest float: an integer beyond it cannot even be asked whether it is finite.
+    if number and not 0 <= value <= sys.float_info.max:
         raise ConfigurationError(f"{owner}.{name} must be a finite number of 0 or more, not {value!r}")
 
 

@@ -52,7 +52,14 @@ class _TaskLogger(logging.LoggerAdapter[logging.Logger]):
 
     def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
         kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
-        return f"[{(self.extra or {}).get('task_id')}] {msg}", kwargs
+        return msg, kwargs
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        task_id = str((self.extra or {}).get("task_id"))
+        # Ids are chosen by callers; only a line with arguments is formatted, and there the id must stay as it is.
+        shown = task_id.replace("%", "%%") if args else task_id
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+        super().log(level, f"[{shown}] {msg}", *args, **kwargs)
 
 
 class TaskContext:
