@@ -91,6 +91,14 @@ def _wants_context(func: ProcessorFunction) -> bool:
             f"{_name(func)} needs {len(required)} arguments; a processor function takes the task "
             "and, if it wants, the TaskContext"
         )
+    named = next(
+        (item.name for item in parameters if item.kind is item.KEYWORD_ONLY and item.default is item.empty), None
+    )
+    if named is not None:
+        raise ConfigurationError(
+            f"{_name(func)} needs the argument {named!r}, which no task brings; give it a default, or bind it with "
+            "functools.partial"
+        )
     if len(required) == 2:
         return True
     # An optional second parameter may be anything; only its name says that it is meant for the context.
@@ -113,14 +121,20 @@ def failing(error: AsyncProcessorError) -> ProcessorSpec:
 class ProcessorRegistry:
     """Processor functions by task type. A later registration takes the place of an earlier one."""
 
-    __slots__ = ("_specs",)
+    __slots__ = ("_closing", "_specs")
 
     def __init__(self, specs: Mapping[ProcessingType | str, ProcessorSpec] | None = None) -> None:
-        self._specs: dict[str, ProcessorSpec] = dict(specs or {})
+        self._specs: dict[str, ProcessorSpec] = {}
+        # Each once, though several types share it, and also of functions that others took the place of.
+        self._closing: dict[Callable[[], Awaitable[None]], None] = {}
+        for task_type, spec in (specs or {}).items():
+            self.register(task_type, spec)
 
     def register(self, task_type: ProcessingType | str, spec: ProcessorSpec) -> None:
         """Use ``spec`` for all tasks of a type submitted from now on."""
         self._specs[parse_task_type(task_type)] = spec
+        if spec.aclose is not None:
+            self._closing[spec.aclose] = None
 
     def get(self, task_type: ProcessingType | str) -> ProcessorSpec | None:
         """The spec of a type, or None."""
@@ -133,10 +147,9 @@ class ProcessorRegistry:
     async def aclose(self) -> list[BaseException]:
         """Close every processor function that has something to close; gives back what went wrong."""
         problems: list[BaseException] = []
-        for spec in self._specs.values():
-            if spec.aclose is not None:
-                try:
-                    await spec.aclose()
-                except Exception as error:  # noqa: BLE001 - one that cannot close must not keep the others open
-                    problems.append(error)
+        for aclose in self._closing:
+            try:
+                await aclose()
+            except Exception as error:  # noqa: BLE001 - one that cannot close must not keep the others open
+                problems.append(error)
         return problems
