@@ -1,0 +1,61 @@
+"""A bad payload of any built-in type: FAILED, with what to send instead, once, and the slot is free for the next."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from async_processor import AdvancedAsyncProcessor, ProcessingType, ProcessorConfig, TaskStatus, create_task
+
+SPEECH = Path(__file__).resolve().parents[2] / "examples" / "audio" / "hello_teddy.wav"
+
+BAD: list[tuple[ProcessingType, dict[str, Any], str]] = [
+    (ProcessingType.AUDIO_TRANSCRIPTION, {}, "audio_data"),
+    (ProcessingType.AUDIO_TRANSCRIPTION, {"audio_data": b""}, "audio_data"),
+    (ProcessingType.AUDIO_TRANSCRIPTION, {"audio_data": b"RIFF\xf0\xff\xff\xffWAVEjunk"}, "audio_data"),
+    (ProcessingType.AUDIO_TRANSCRIPTION, {"audio_data": b"\0" * 32_000, "language": "xx"}, "language"),
+    (ProcessingType.EMOTION_ANALYSIS, {}, "audio_data"),
+    (ProcessingType.EMOTION_ANALYSIS, {"text": "hello", "analysis_type": "astrology"}, "analysis_type"),
+    (ProcessingType.EMOTION_ANALYSIS, {"text": 3}, "text"),
+    (ProcessingType.AI_RESPONSE, {}, "prompt"),
+    (ProcessingType.AI_RESPONSE, {"prompt": "hi", "max_tokens": 10**9}, "max_tokens"),
+    (ProcessingType.AI_RESPONSE, {"prompt_template": "no such"}, "prompt_template"),
+    (ProcessingType.CUSTOM, {}, "processor"),
+    (ProcessingType.CUSTOM, {"processor": "os.system"}, "processor"),
+]
+GOOD: dict[ProcessingType, dict[str, Any]] = {
+    ProcessingType.AUDIO_TRANSCRIPTION: {"audio_data": b"\0" * 32_000, "sample_rate": 16_000},
+    ProcessingType.EMOTION_ANALYSIS: {"text": "I am happy"},
+    ProcessingType.AI_RESPONSE: {"prompt": "hello"},
+    ProcessingType.CUSTOM: {"processor": len},
+}
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def processor() -> AsyncIterator[AdvancedAsyncProcessor]:
+    # One slot each: a slot that stayed taken would keep the good task waiting for ever.
+    config = ProcessorConfig.from_env({"ASYNC_PROCESSOR_AI_PROVIDER": "scripted"})
+    made = AdvancedAsyncProcessor(1, 1, 1, config=config)
+    async with made:
+        yield made
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(("task_type", "payload", "field"), BAD)
+async def test_a_bad_payload_fails_once_and_says_what_to_send(
+    processor: AdvancedAsyncProcessor, task_type: ProcessingType, payload: dict[str, Any], field: str
+) -> None:
+    bad, good = create_task(task_type, payload), create_task(task_type, GOOD[task_type])
+    for task in (bad, good):
+        await processor.submit_task(task)
+
+    failed = await processor.wait_for_task(bad.id, timeout=50.0)
+    after = await processor.wait_for_task(good.id, timeout=50.0)
+
+    assert (failed.status, failed.error_type, failed.attempts) == (TaskStatus.FAILED, "InvalidPayloadError", 1)
+    assert field in (failed.error or "")
+    assert after.status is TaskStatus.COMPLETED, after.error
