@@ -31,6 +31,7 @@ def every_schedule(one_round: Round, **options: Any) -> None:
                 engine = processor._engine
                 assert engine is not None
                 engine.scheduler.check()
+                assert engine.state().faults == 0
                 assert all(record is None for record in engine.scheduler.slots().values())
         observer.assert_one_result_per_task()
 

@@ -288,6 +288,7 @@ class World:
         engine = self.processor._engine
         assert engine is not None
         engine.scheduler.check()
+        assert engine.state().faults == 0, "the engine survived an error of its own; see the log"
 
     def _check(self) -> None:
         self.observer.assert_one_result_per_task()

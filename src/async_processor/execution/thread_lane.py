@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import logging
 import time
 from collections import deque
 from collections.abc import Sequence
 
 from ..clock import Clock
-from ..errors import LaneUnavailableError
+from ..errors import LaneError, LaneUnavailableError
 from ..figures import LaneStatistics
 from ..model import LaneName
 from ..outcome import AttemptOutcome, Stopped
@@ -26,6 +27,8 @@ from .calling import closed, make_context, refused
 from .coroutines import HeldCoroutines
 from .progress import ProgressRelay
 from .worker_thread import ThreadAttempt, WorkerThread
+
+logger = logging.getLogger("async_processor.execution")
 
 # Idle threads end within microseconds of being told; only a busy machine makes ``aclose`` wait for this long.
 _JOIN_S = 0.05
@@ -151,7 +154,7 @@ class ThreadLane:
 
     def _start_worker(self, attempt: Attempt) -> WorkerThread:
         try:
-            return WorkerThread(f"async-processor {attempt.slot}", self._report)
+            return WorkerThread(f"async-processor {attempt.slot}", self._report, self._died)
         except (RuntimeError, MemoryError) as error:
             raise LaneUnavailableError(
                 f"no thread could be started for task {attempt.task.id!r} ({error}): the system's limit of threads "
@@ -192,6 +195,23 @@ class ThreadLane:
             self._loop.call_soon_threadsafe(self._take_reports, context=self._home)
         except RuntimeError:
             return  # the loop is closed: nobody is left to be told
+
+    def _died(self, worker: WorkerThread, error: BaseException) -> None:
+        """Take the last word of a thread, in that thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(self._bury, worker, error, context=self._home)
+
+    def _bury(self, worker: WorkerThread, error: BaseException) -> None:
+        """Fail what a dead thread had or was given; its slots get another with their next attempt."""
+        self._take_reports()  # what it had finished counts; and it may have died on its way to wake the loop
+        logger.error("a worker thread died of %s and is replaced", type(error).__name__, exc_info=error)
+        for slot in [slot for slot, item in self._workers.items() if item is worker]:
+            del self._workers[slot]
+        self._abandoned = {work for work in self._abandoned if work.worker is not worker}
+        for work in [work for work in self._running.values() if work.worker is worker]:
+            task_id = work.attempt.task.id
+            problem = LaneError(f"the thread of task {task_id!r} died of {type(error).__name__}", task_id=task_id)
+            self._ended(work, refused(problem))
 
     def _take_reports(self) -> None:
         self._woken = False

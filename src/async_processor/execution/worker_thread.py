@@ -109,6 +109,7 @@ class WorkerThread:
     Args:
         name: of the thread.
         report: told what came of each attempt, in the thread.
+        died: told, in the thread, that it ends before it was told to: an exception was set in it from outside.
 
     Raises:
         RuntimeError: the system starts no further thread.
@@ -116,10 +117,25 @@ class WorkerThread:
 
     __slots__ = ("inbox", "thread")
 
-    def __init__(self, name: str, report: Callable[[ThreadAttempt, AttemptOutcome], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        report: Callable[[ThreadAttempt, AttemptOutcome], None],
+        died: Callable[[WorkerThread, BaseException], None],
+    ) -> None:
         self.inbox: SimpleQueue[ThreadAttempt | None] = SimpleQueue()
-        self.thread = threading.Thread(target=_work, args=(self.inbox, report), name=name, daemon=True)
+        self.thread = threading.Thread(target=self._run, args=(report, died), name=name, daemon=True)
         self.thread.start()
+
+    def _run(
+        self,
+        report: Callable[[ThreadAttempt, AttemptOutcome], None],
+        died: Callable[[WorkerThread, BaseException], None],
+    ) -> None:
+        try:
+            _work(self.inbox, report)
+        except BaseException as error:  # noqa: BLE001 - handed to the lane, which ends the attempt and replaces the thread
+            died(self, error)
 
     def end(self) -> None:
         """Let the thread end after the attempt it runs."""

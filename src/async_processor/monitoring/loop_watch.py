@@ -176,6 +176,13 @@ class _Heart:
         self._timer = self._loop.call_at(self._due, self._beat)
 
     def _beat(self) -> None:
+        try:
+            self._measure()
+        finally:
+            # Whatever went wrong, the loop's own handler of exceptions tells of it; the heart must go on beating.
+            self._set_timer()
+
+    def _measure(self) -> None:
         now, cpu = monotonic(), process_time()
         gap = now - self._beat_at
         with self._lock:
@@ -192,11 +199,21 @@ class _Heart:
             self._watch.lag.record(lag)
             if stalled and not seen:
                 self._watch._stalled(Stall(at=now, seconds=gap))
-        self._set_timer()
 
     # ---- in the thread
 
     def _listen(self) -> None:
+        stop = False
+        while not stop:
+            try:
+                self._listen_on()
+                stop = True
+            except Exception:
+                # It looks at frames of running code and logs what it saw. A watch that ends unseen is worse than none.
+                logger.exception("the watch over the event loop failed, and goes on")
+                stop = self._stop.wait(self._stall_s)
+
+    def _listen_on(self) -> None:
         awake_since = float("-inf")
         while not self._loop.is_closed():
             beat = self._beat_number

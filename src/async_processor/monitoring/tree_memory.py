@@ -6,6 +6,7 @@ A thread does that once a second. Reading the few that are known takes 10 micros
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from .memory import own_process, process_tree, resident_bytes
 
 if TYPE_CHECKING:
     import psutil
+
+logger = logging.getLogger("async_processor.monitoring")
 
 _MIB = 1024 * 1024
 FIND_INTERVAL_S = 1.0
@@ -83,6 +86,9 @@ class TreeMemory:
             except OSError:
                 # Those that are known are read all the same.
                 continue
+            except Exception:
+                # Foreign code reads what the system says of any process. Without this thread no worker would count.
+                logger.exception("the memory of the processes could not be read; it is tried again")
 
     def _read(self) -> None:
         try:

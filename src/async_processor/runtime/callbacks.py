@@ -79,9 +79,20 @@ class CallbackRunner:
                         await answer
         except TimeoutError:
             logger.error("the callback of task %s did not end within %g s", result.task_id, self._timeout)
-        except Exception:
-            # A user's code ends here; nothing it raises may reach the engine.
+        except BaseException as error:
+            # A user's code ends here; nothing it raises may reach the engine. SystemExit would end the event loop.
+            if isinstance(error, KeyboardInterrupt | GeneratorExit) or _is_cancelled():
+                raise
             logger.exception("the callback of task %s failed", result.task_id)
+
+
+def _is_cancelled() -> bool:
+    own = asyncio.current_task()
+    return own is not None and own.cancelling() > 0
+
+
+class _ExitError(Exception):
+    """Stands for what a callback raised in its thread and must not raise on the event loop."""
 
 
 async def _in_thread(callback: TaskCallback, result: TaskResult) -> Awaitable[None] | None:
@@ -101,8 +112,8 @@ async def _in_thread(callback: TaskCallback, result: TaskResult) -> Awaitable[No
         value, error = None, None
         try:
             value = callback(result)
-        except Exception as raised:  # noqa: BLE001 - handed to the awaiting side, which logs it
-            error = raised
+        except BaseException as raised:  # noqa: BLE001 - handed to the awaiting side, which logs it; its thread ends anyway
+            error = raised if isinstance(raised, Exception) else _ExitError(repr(raised))
         try:
             loop.call_soon_threadsafe(settle, value, error)
         except RuntimeError:

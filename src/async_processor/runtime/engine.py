@@ -26,6 +26,7 @@ from ..processors.registry import ProcessorRegistry
 from ..scheduling.records import Command, Finish, Retried, Start, Stop, TaskRecord
 from ..scheduling.scheduler import Scheduler
 from .callbacks import CallbackRunner
+from .faults import Faults
 from .intake import Intake
 from .job import Job, JobFactory
 from .memory_gate import SAMPLE_INTERVAL_S, MemoryGate
@@ -39,6 +40,7 @@ _NO_DEPENDENCIES = DependencyResults()
 
 # So many commands, then the event loop has its turn: a cascade may end a hundred thousand tasks at once.
 COMMANDS_PER_SLICE = 256
+PAUSE_AFTER_FAULT_S = 0.1
 
 
 class Engine:
@@ -77,7 +79,7 @@ class Engine:
         self._clock = clock
         self._tell = Teller(hub, clock)
         self._stale_reports = 0
-        self._faults = 0
+        self._faults = Faults(clock)
         self._gate = gate
         self._learned = learned
         self._profile = profile
@@ -86,6 +88,7 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
+        self._timer_pause = 0.0
         self._memory_timer: asyncio.TimerHandle | None = None
         self._settling = False
         self._commands: deque[Command] = deque()
@@ -205,7 +208,7 @@ class Engine:
             memory_limit_mb=scheduler.memory.limit_mb,
             learned_memory_mb=self._learned.snapshot(),
             stale_reports=self._stale_reports,
-            faults=self._faults,
+            faults=self._faults.count,
         )
 
     # ---- what lanes report (the AttemptSink)
@@ -228,10 +231,12 @@ class Engine:
         if record is None:
             self._stale_reports += 1
             return
-        if isinstance(outcome, Returned):
-            outcome = self._within_limit(record, outcome)
-        if outcome.measures.peak_memory_mb is not None:
-            self._learned.observe(str(record.job.task.task_type), outcome.measures.peak_memory_mb)
+        try:
+            outcome = self._examined(record, outcome)
+        except Exception as error:
+            # Looking at a result may run code of the user's classes. The attempt must end, or its slot is lost.
+            logger.exception("the result of task %s cannot be examined", record.id)
+            outcome = Raised(ErrorInfo.from_exception(error), outcome.measures)
         self._tell.attempt_ended(record, outcome, now)
         self.scheduler.attempt_ended(token, outcome, now)
         self._settle()
@@ -319,6 +324,8 @@ class Engine:
         self._settling = True
         try:
             self._carry_out_slice()
+        except Exception as error:  # noqa: BLE001 - a bug of ours; whoever called is not to blame, and the timer is due
+            self._faults.survived("letting tasks in", error)
         finally:
             self._settling = False
         self._arm()
@@ -338,7 +345,11 @@ class Engine:
                     self._loop.call_soon(self._settle)
                     return
                 budget -= 1
-                self._carry_out(commands.popleft())
+                command = commands.popleft()
+                try:
+                    self._carry_out(command)
+                except Exception as error:  # noqa: BLE001 - ours, or of a lane; the next commands are of other tasks
+                    self._faults.survived(f"{type(command).__name__} of task {command.record.id}", error)
 
     def _carry_out(self, command: Command) -> None:
         # By class and not by `match`: this runs twice per task, and taking a tuple apart by name costs more.
@@ -400,6 +411,11 @@ class Engine:
         if callback is not None:
             self.callbacks.submit(callback, result)
 
+    def _examined(self, record: TaskRecord, outcome: AttemptOutcome) -> AttemptOutcome:
+        if outcome.measures.peak_memory_mb is not None:
+            self._learned.observe(str(record.job.task.task_type), outcome.measures.peak_memory_mb)
+        return self._within_limit(record, outcome) if isinstance(outcome, Returned) else outcome
+
     def _within_limit(self, record: TaskRecord, outcome: Returned) -> AttemptOutcome:
         limit = self._config.max_result_bytes
         if outcome.value is None or payload_size(outcome.value, limit) <= limit:
@@ -419,16 +435,18 @@ class Engine:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = at
-        self._timer = self._loop.call_later(max(0.0, at - self._clock.monotonic()), self._on_timer)
+        delay = max(self._timer_pause, at - self._clock.monotonic())
+        self._timer = self._loop.call_later(delay, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer, self._timer_at = None, float("inf")
         try:
             self.scheduler.wake(self._clock.monotonic())
-        except Exception:
-            # A bug of ours. Timeouts and retries of all other tasks must not die with it.
-            self._faults += 1
-            logger.critical("the scheduler failed on a timer; please report this", exc_info=True)
+            self._timer_pause = 0.0
+        except Exception as error:  # noqa: BLE001 - a bug of ours; timeouts and retries of all others must not die with it
+            # What was due still is, and to try it again without a pause would use up the processor.
+            self._timer_pause = PAUSE_AFTER_FAULT_S
+            self._faults.survived("the scheduler's timer", error)
         self._settle()
 
     def _watch_memory(self) -> None:
@@ -438,7 +456,12 @@ class Engine:
 
     def _on_memory_timer(self) -> None:
         self._memory_timer = None
-        if self._gate.refresh():
+        try:
+            changed = self._gate.refresh()
+        except Exception as error:  # noqa: BLE001 - no descriptor is left, say; it is tried again, until then nothing changes
+            self._faults.survived("reading memory", error)
+            changed = False
+        if changed:
             self.scheduler.memory_changed(
                 under_pressure=self._gate.under_pressure, now=self._clock.monotonic()
             )  # fmt: skip
