@@ -50,6 +50,12 @@ class BrokenNotesError(Exception):
     __notes__ = 7
 
 
+class BrokenCauseError(Exception):
+    @property
+    def __cause__(self) -> BaseException:  # type: ignore[override]
+        raise RuntimeError("no cause")
+
+
 class PermanentOneError(Exception):
     permanent = True
 
@@ -110,7 +116,15 @@ def test_a_group_of_exceptions_shows_its_parts():  # E23
 
 
 @pytest.mark.parametrize(
-    "error", [BrokenTextError(), ExitingTextError(), OddTextError(), BrokenNotesError("x"), BrokenWhenError("x")]
+    "error",
+    [
+        BrokenTextError(),
+        ExitingTextError(),
+        OddTextError(),
+        BrokenNotesError("x"),
+        BrokenCauseError("x"),
+        BrokenWhenError("x"),
+    ],
 )
 def test_an_exception_with_broken_methods_is_described_all_the_same(error: Exception):  # E23
     info = ErrorInfo.from_exception(raised(error))

@@ -83,7 +83,7 @@ def test_a_queue_in_one_lane_holds_up_no_other():
 
 
 def test_who_is_ready_and_how_many_there_are_of_each_urgency_can_be_asked():
-    harness = Harness()
+    harness = Harness(lanes={ASYNC: lane(1), THREAD: lane(1, THREAD)})
     harness.submit("running")
     harness.advance(2.0)
     harness.submit("low", priority=LOW)
@@ -93,6 +93,7 @@ def test_who_is_ready_and_how_many_there_are_of_each_urgency_can_be_asked():
 
     assert scheduler.ready_ids() == ["low", "batch"]
     assert scheduler.ready_by_priority() == {CRITICAL: 0, HIGH: 1, NORMAL: 0, LOW: 0, BATCH: 1}
+    assert scheduler.ready_by_lane() == {ASYNC: 2, THREAD: 0}
     assert scheduler.oldest_ready_at() == 2.0
     assert (scheduler.pending, scheduler.ready, scheduler.waiting, scheduler.running) == (3, 2, 1, 1)
 

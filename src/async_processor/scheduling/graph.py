@@ -110,8 +110,7 @@ class DependencyGraph:
 
     def _adopt(self, record: TaskRecord, waiting: Iterable[TaskRecord]) -> None:
         for dependent in waiting:
-            if dependent.dependencies is None:
-                dependent.dependencies = {}
+            assert dependent.dependencies is not None, f"{dependent} waits, and has no dependencies"
             dependent.dependencies[record.id] = record
             self._attach(dependent, record)
 
@@ -143,28 +142,21 @@ class DependencyGraph:
         changes = [(dependency, before, after)]
         while changes:
             record, old, new = changes.pop()
-            if record.lent is None:
-                continue
+            assert record.lent is not None, f"{record} has dependents, and no count of them"
             if old is not None:
                 record.lent[old] -= 1
             if new is not None:
                 record.lent[new] += 1
-            changes += self._renew(record)
+            changes += self._renew(record, record.lent)
 
-    def _renew(self, record: TaskRecord) -> list[tuple[TaskRecord, int | None, int | None]]:
-        former, now = record.urgency, self._due_urgency(record)
+    def _renew(self, record: TaskRecord, lent: list[int]) -> list[tuple[TaskRecord, int | None, int | None]]:
+        former = record.urgency
+        now = next((level for level in _URGENCIES if level < record.priority and lent[level]), record.priority)
         if former == now:
             return []
         record.urgency = now
         self._urgency_changed(record, former)
         return [(item, former, now) for item in (record.dependencies or {}).values() if not item.finished]
-
-    @staticmethod
-    def _due_urgency(record: TaskRecord) -> int:
-        lent = record.lent
-        if lent is None:
-            return record.priority
-        return next((level for level in _URGENCIES if level < record.priority and lent[level]), record.priority)
 
     # ---- cycles
 

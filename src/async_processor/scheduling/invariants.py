@@ -52,5 +52,6 @@ def _check_timers(scheduler: Scheduler, by_phase: dict[Phase, list[TaskRecord]])
     """Whoever waits for a time has a timer: without one it would wait for ever."""
     awake = scheduler._timers.records()
     timed = [record for record in by_phase[Phase.RUNNING] if record.deadline is not None]
-    for record in timed + by_phase[Phase.BACKOFF] + by_phase[Phase.STOPPING]:
+    expectant = [record for record in by_phase[Phase.WAITING] if scheduler._graph.missing(record)]
+    for record in timed + expectant + by_phase[Phase.BACKOFF] + by_phase[Phase.STOPPING]:
         assert record in awake, f"{record} has no timer"
