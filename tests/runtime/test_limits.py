@@ -122,6 +122,8 @@ class Marked:
 async def _run_many(count: int, name: str, **payload: object) -> list[float]:
     """Resident memory in MB after the first tenth and at the end."""
     memory: list[float] = []
+    # In debug mode asyncio keeps the stack of every task's creation, which takes longer than the task.
+    asyncio.get_running_loop().set_debug(False)
     async with running_processor(workers=10, config=ProcessorConfig(max_results=1_000)) as processor:
         processor.register_processor("fail", fail_with_large_locals)
         for number in range(count):
