@@ -10,7 +10,7 @@ from tests.scheduling.harness import ASYNC, FAILURE, HOPELESS, Harness, lane
 
 from async_processor.model import TaskStatus
 from async_processor.outcome import Raised, Returned
-from async_processor.scheduling.scheduler import CASCADE_BUDGET, Scheduler
+from async_processor.scheduling.scheduler import CASCADE_BUDGET, TIMER_BUDGET, Scheduler
 
 # How a task is brought to each of its ends, from the moment it runs.
 ENDS: dict[TaskStatus, Callable[[Harness, str], object]] = {
@@ -389,6 +389,20 @@ def _told_by(scheduler: CountingScheduler, step: Callable[[], object]) -> int:
     before = scheduler.told
     step()
     return scheduler.told - before
+
+
+def test_no_wake_handles_more_timers_than_one_step_may_and_it_asks_for_the_next():  # E15
+    harness = Harness(drain=False, check_every=500)
+    for number in range(4 * TIMER_BUDGET):
+        harness.submit(f"task-{number}", "never", dependency_timeout=10.0)
+    harness.now = 10.0
+
+    ended = []
+    while (due := harness.scheduler.next_wakeup()) is not None and due <= harness.now:
+        ended.append(len(harness.wake()))
+
+    assert ended == [TIMER_BUDGET] * 4
+    assert harness.scheduler.idle
 
 
 def test_the_ids_that_a_cancel_gives_grow_until_the_cascade_is_over():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.scheduling.harness import Harness
+from tests.scheduling.harness import RAY, Harness
 
-from async_processor.errors import CyclicDependencyError, DuplicateTaskError
+from async_processor.errors import ConfigurationError, CyclicDependencyError, DuplicateTaskError
 from async_processor.model import TaskStatus
 
 # ---- ids
@@ -72,6 +72,19 @@ def test_of_a_hundred_submits_of_one_id_exactly_one_is_accepted():  # E13
 
     assert refused == 99
     assert harness.log == ["start a"]
+
+
+def test_a_task_for_a_lane_that_is_not_there_is_refused_and_nothing_changes():
+    harness = Harness()
+    harness.submit("dependent", "a")
+    before = picture(harness)
+
+    with pytest.raises(ConfigurationError, match="task 'a' needs the ray lane, and there is none") as refused:
+        harness.submit("a", lane=RAY)
+
+    assert refused.value.task_id == "a"
+    assert picture(harness) == before
+    harness.scheduler.check()
 
 
 def test_a_refused_circle_leaves_the_scheduler_as_it_was():  # E14

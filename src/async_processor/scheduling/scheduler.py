@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from ..errors import ConfigurationError
 from ..model import LaneName, TaskPriority, TaskStatus
 from ..outcome import AttemptOutcome, ErrorInfo, Raised, Returned, StopReason
 from . import messages
@@ -31,9 +32,10 @@ from .records import Abandon, Command, Finish, Lanes, LaneTraits, Retried, Start
 from .retry import Retry, RetryPolicy
 from .timers import Due, Timer, Timers
 
-# Dependents told of an end in one step. A task may have a hundred thousand of them; telling all at once would block
-# the event loop for a second.
+# Dependents told of an end in one step, and timers that come up in one. There may be a hundred thousand of either; all
+# at once would block the event loop for a second.
 CASCADE_BUDGET = 256
+TIMER_BUDGET = 256
 
 
 class _Wave(NamedTuple):
@@ -197,8 +199,14 @@ class Scheduler:
 
         Raises:
             DuplicateTaskError: its id is known.
-            CyclicDependencyError: it would wait for itself. In both cases nothing has changed.
+            CyclicDependencyError: it would wait for itself.
+            ConfigurationError: there is no such lane. In each case nothing has changed.
         """
+        if record.lane not in self._lanes:
+            raise ConfigurationError(
+                f"task {record.id!r} needs the {record.lane} lane, and there is none, only {', '.join(self._lanes)}",
+                task_id=record.id,
+            )
         failed = self._graph.add(record)
         self._last_seq += 1
         record.seq = self._last_seq
@@ -255,8 +263,11 @@ class Scheduler:
         return cancelled
 
     def wake(self, now: float) -> None:
-        """Time has passed."""
-        while (timer := self._timers.pop_due(now)) is not None:
+        """Time has passed. What is due and too much for one step is left for the next; see ``next_wakeup``."""
+        for _ in range(TIMER_BUDGET):
+            timer = self._timers.pop_due(now)
+            if timer is None:
+                break
             self._on_due(timer, now)
         self._proceed(now)
         self._expire_results(now)
