@@ -108,7 +108,7 @@ class RandomLife:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("portion", PORTIONS)
 def test_the_scheduler_decides_as_the_naive_one_does(portion: int):  # E1
-    search(portion, examples=2_000 // len(PORTIONS))
+    search(portion, examples=1_000 // len(PORTIONS))
 
 
 @pytest.mark.timeout(300)

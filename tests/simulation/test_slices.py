@@ -58,6 +58,7 @@ def test_schedules_break_no_promise_when_everything_is_cut_into_the_smallest_sli
     # With the usual sizes it would take graphs of thousands of tasks to be cut at all.
     for seed in range(1_000):
         monkeypatch.setattr(scheduler, "CASCADE_BUDGET", 1 + seed % 3)
+        monkeypatch.setattr(scheduler, "TIMER_BUDGET", 1 + seed % 2)
         monkeypatch.setattr(engine, "COMMANDS_PER_SLICE", 1 + seed % 2)
         try:
             World(seed, 16).live()

@@ -11,16 +11,19 @@ from typing import Any
 
 # The first step of a C task is an object of this type; the steps that follow a wait are built-in or bound methods.
 _STEP_TYPES = frozenset({"TaskStepMethWrapper"})
+_METHOD_TYPES = frozenset({"builtin_function_or_method", "method"})
 _STEP_NAMES = frozenset({"task_wakeup", "TaskWakeupMethWrapper", "__step", "__wakeup"})
 
 
 def is_task_step(callback: Any) -> bool:
     """Whether running this callback runs a task up to its next wait."""
-    owner = getattr(callback, "__self__", None)
+    kind = type(callback).__name__
+    if kind in _STEP_TYPES:
+        return True
     # Methods of a task that do not run it (``task.cancel``) are callbacks like any other.
-    if not asyncio.isfuture(owner) or not hasattr(owner, "get_coro"):
+    if kind not in _METHOD_TYPES or callback.__name__ not in _STEP_NAMES:
         return False
-    return type(callback).__name__ in _STEP_TYPES or getattr(callback, "__name__", "") in _STEP_NAMES
+    return asyncio.isfuture(callback.__self__)
 
 
 @cache
