@@ -20,6 +20,7 @@ class Act(Enum):
     FAIL_FOR_GOOD = auto()
     CANCEL_ITSELF = auto()
     EXIT = auto()
+    WITHDRAW = auto()  # cancels its own task, and those of all that wait for it
     OVERRUN = auto()  # goes on beyond its timeout
     SWALLOW = auto()  # as OVERRUN, and goes on for a while when it is cancelled
     CLING = auto()  # as OVERRUN, and goes on whatever happens
@@ -66,6 +67,8 @@ class TaskPlan:
                 return TaskStatus.COMPLETED, number
             if act is Act.FAIL_FOR_GOOD:
                 return TaskStatus.FAILED, number
+            if act is Act.WITHDRAW:
+                return TaskStatus.CANCELLED, number
         return (TaskStatus.TIMEOUT if self.acts[-1].overruns else TaskStatus.FAILED), len(self.acts)
 
 
@@ -82,8 +85,8 @@ def _random_task(rng: random.Random, task_id: str, earlier: list[str]) -> TaskPl
     attempts = rng.choice([1, 2, 3])
     acts = [rng.choice(_RARE if rng.random() < 0.15 else _COMMON) for _ in range(attempts)]
     if hints:
-        # A plain function cannot be cancelled, and has nothing to swallow.
-        acts = [Act.OVERRUN if act.overruns else act for act in acts]
+        # A plain function cannot be cancelled, and has nothing to swallow; nor can it await a cancel.
+        acts = [Act.OVERRUN if act.overruns or act is Act.WITHDRAW else act for act in acts]
     # Near ones, so that chains grow long.
     near = earlier[-8:]
     depends_on = rng.sample(near, min(len(near), rng.choice([0, 0, 1, 1, 2, 3])))

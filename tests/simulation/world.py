@@ -197,17 +197,22 @@ class World:
     async def _callback(self, result: TaskResult) -> None:
         self.called_back[result.task_id] += 1
         self.seen[result.task_id].append(result)
+        if self.rng.random() < 0.05:
+            await self._cancel(self.rng.choice(list(self.plans)))
 
     async def _cancel_some(self) -> None:
         for task_id in self.rng.sample(list(self.plans), len(self.plans) // 8):
             await asyncio.sleep(self.rng.choice([0.0, 0.5, 1.0, 2.0]))
-            calls = [self.processor.cancel_task(task_id) for _ in range(self.rng.choice([1, 1, 2]))]
-            answers = [answer for answer in await asyncio.gather(*calls) if answer]
-            self._expect(len(answers) <= 1, task_id, "was cancelled", len(answers), "times")
-            for answer in answers:
-                self._expect(answer[0] == task_id and len(set(answer)) == len(answer), "cancel gave", answer)
-                self.cancelled.update(answer)
+            await self._cancel(task_id)
             self._check_scheduler()
+
+    async def _cancel(self, task_id: str) -> None:
+        calls = [self.processor.cancel_task(task_id) for _ in range(self.rng.choice([1, 1, 2]))]
+        answers = [answer for answer in await asyncio.gather(*calls) if answer]
+        self._expect(len(answers) <= 1, task_id, "was cancelled", len(answers), "times")
+        for answer in answers:
+            self._expect(answer[0] == task_id and len(set(answer)) == len(answer), "cancel gave", answer)
+            self.cancelled.update(answer)
 
     async def _wait_for_some(self) -> None:
         """Many wait at once, and many of them give up in the very moment in which what they wait for ends."""
@@ -233,6 +238,9 @@ class World:
             await asyncio.sleep(duration)
             if act.overruns:
                 await self._overrun(act)
+            if act is Act.WITHDRAW:
+                await self._cancel(task.id)
+                await asyncio.sleep(100.0)
             return self._do(act, task, context)
         finally:
             self.inside.pop(task.id, None)
