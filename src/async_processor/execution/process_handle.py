@@ -17,9 +17,9 @@ from ..outcome import Raised, Returned
 from . import process_wire as wire
 from .calling import refused
 from .process_arena import MAPPED_BYTES, Arena, after
-from .process_codec import Chunks, cannot_rebuild
+from .process_codec import cannot_rebuild
 from .process_exit import Exit
-from .process_job import Notes
+from .process_job import Job, Notes
 from .process_new import NewWorker
 from .process_progress import read_progress
 from .process_threads import InThread
@@ -108,18 +108,19 @@ class WorkerHandle:
         # A callback of the loop runs with the context variables of whoever registered it.
         home.copy().run(self._watch)
 
-    def send(self, job: Chunks, task_id: str) -> bool:
+    def send(self, job: Job, task_id: str) -> bool:
         """Send an attempt. False if the worker has died and was surely not given it."""
         if self._exit is not None:
             return False
         self.attempts += 1
         self._task_id = task_id
-        arena = self._new.outgoing
-        if arena is None or job.size <= wire.INLINE_BYTES:
-            return self._write([wire.head(wire.JOB, size=job.size), *job.parts])
-        fill = partial(arena.write, job.parts, job.size)
-        if job.size <= MAPPED_BYTES or not self._do_in_thread(fill, partial(self._filled, job.size)):
-            self._filled(job.size, *_tried(fill))
+        body, arena = job.body, self._new.outgoing
+        if arena is None or body.size <= wire.INLINE_BYTES:
+            return self._write([wire.head(wire.JOB, notes=job.function, size=body.size), *body.parts])
+        fill = partial(arena.write, body.parts, body.size)
+        filled = partial(self._filled, wire.head(wire.JOB, notes=job.function, size=body.size, in_arena=True))
+        if body.size <= MAPPED_BYTES or not self._do_in_thread(fill, filled):
+            filled(*_tried(fill))
         return True
 
     def kill(self) -> None:
@@ -131,10 +132,10 @@ class WorkerHandle:
 
     # ---- sending
 
-    def _filled(self, size: int, _: None, error: BaseException | None) -> None:
+    def _filled(self, head: bytes, _: None, error: BaseException | None) -> None:
         if error is None:
             # If this fails the worker is dying, and the attempt counts as lost with it.
-            self._write([wire.head(wire.JOB, size=size, in_arena=True)])
+            self._write([head])
             return
         problem = LaneError(f"task {self._task_id!r} was not sent to a worker process: {error}", task_id=self._task_id)
         self._loop.call_soon(self._tell_ended, End(refused(problem)), None, context=self._home)
@@ -294,6 +295,8 @@ def _tried(work: Callable[[], T]) -> tuple[T | None, BaseException | None]:
 def _read_end(frame: wire.Frame, arena: Arena | None) -> End:
     """The end of an attempt, from a frame. In a thread, if it is large."""
     notes = Notes.decode(frame.notes)
+    if not frame.size:
+        return End(Returned(None, notes.measures), notes.outgrown)
     if not frame.in_arena or arena is None:
         body = pickle.loads(frame.body)  # noqa: S301 - from a child of this very process
     else:

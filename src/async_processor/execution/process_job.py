@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import pickle
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -14,13 +13,22 @@ from ..outcome import Measures
 from .base import Attempt
 from .process_codec import OVERHEAD_BYTES, Chunks, FunctionCache, FunctionEncoder, encode
 
-_PLAIN_FIELDS = tuple(
-    item.name
-    for item in fields(ProcessingTask)
-    if item.name not in ("callback", "task_type", "priority", "payload", "created_at")
-)
-_plain_values = operator.attrgetter(*_PLAIN_FIELDS)
 _TYPES: dict[str, ProcessingType | str] = {item.value: item for item in ProcessingType}
+_PRIORITIES = {item.value: item for item in TaskPriority}
+_plain_values = operator.attrgetter(
+    "id",
+    "timeout",
+    "max_retries",
+    "cpu_intensive",
+    "memory_intensive",
+    "io_bound",
+    "tags",
+    "depends_on",
+    "on_dependency_failure",
+    "dependency_timeout",
+    "memory_mb",
+    "idempotency_key",
+)
 
 
 class Limits(NamedTuple):
@@ -28,6 +36,13 @@ class Limits(NamedTuple):
 
     payload: int
     result: int
+
+
+class Job(NamedTuple):
+    """An attempt as it travels. The function is apart, because its bytes are made once and used many times."""
+
+    function: bytes
+    body: Chunks
 
 
 class JobEncoder:
@@ -39,7 +54,7 @@ class JobEncoder:
         self._limits = limits
         self._functions = FunctionEncoder(limits.payload + OVERHEAD_BYTES)
 
-    def encode(self, attempt: Attempt) -> Chunks:
+    def encode(self, attempt: Attempt) -> Job:
         """The attempt as bytes.
 
         Raises:
@@ -49,7 +64,6 @@ class JobEncoder:
         task, waited_for = attempt.task, attempt.dependencies
         function = self._functions.encode(attempt.func, task.id)
         message = (
-            function,
             attempt.slot,
             attempt.is_async,
             attempt.wants_context,
@@ -66,21 +80,34 @@ class JobEncoder:
             task.payload if type(task.payload) is dict else dict(task.payload),
             dict(waited_for) if waited_for else None,
         )
-        limit = len(function) + self._limits.payload + len(waited_for) * self._limits.result + OVERHEAD_BYTES
+        limit = self._limits.payload + len(waited_for) * self._limits.result + OVERHEAD_BYTES
         what = f"the payload of task {task.id!r}" + (" or a result it depends on" if waited_for else "")
-        return encode(message, limit, what)
+        return Job(function, encode(message, limit, what))
 
 
-def rebuild_attempt(message: tuple[Any, ...], functions: FunctionCache) -> Attempt:
+def rebuild_attempt(function: bytes, message: tuple[Any, ...], functions: FunctionCache) -> Attempt:
     """The attempt of a message. Raises whatever importing or unpickling the function raises."""
-    (function, slot, is_async, wants_context, number, max_attempts, timeout, profile, recycle_worker, *about) = message
+    (slot, is_async, wants_context, number, max_attempts, timeout, profile, recycle_worker, *about) = message
     task_type, priority, created_at, plain, payload, waited_for = about
     # Past the constructor: everything was checked where the task was made.
     task = object.__new__(ProcessingTask)
-    for name, value in zip(_PLAIN_FIELDS, plain, strict=True):
-        setattr(task, name, value)
+    # As in ``_plain_values``. Written out, because a loop with setattr takes several times as long.
+    (
+        task.id,
+        task.timeout,
+        task.max_retries,
+        task.cpu_intensive,
+        task.memory_intensive,
+        task.io_bound,
+        task.tags,
+        task.depends_on,
+        task.on_dependency_failure,
+        task.dependency_timeout,
+        task.memory_mb,
+        task.idempotency_key,
+    ) = plain
     task.task_type = _TYPES.get(task_type, task_type)
-    task.priority = TaskPriority(priority)
+    task.priority = _PRIORITIES[priority]
     task.created_at = created_at if isinstance(created_at, datetime) else datetime.fromtimestamp(created_at, UTC)
     task.payload = payload
     task.callback = None

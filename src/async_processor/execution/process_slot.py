@@ -9,8 +9,8 @@ from ..errors import WorkerDiedError, WorkerStartError
 from ..outcome import AttemptOutcome, Raised, Stopped
 from .base import Attempt
 from .calling import refused
-from .process_codec import Chunks
 from .process_handle import End, WorkerHandle, WorkerListener
+from .process_job import Job
 from .process_oom import oom_kills, suspicion
 from .process_starts import Starts
 
@@ -30,7 +30,7 @@ class SlotAttempt:
     """
 
     attempt: Attempt
-    job: Chunks
+    job: Job
     waits_since: float
     sent: bool = False
     began: bool = False
@@ -122,6 +122,8 @@ class Slot(WorkerListener):
         item.stopping = True
         if item.sent and self.worker is not None:
             self.worker.kill()
+            # Its successor starts while it dies.
+            self._wish()
             return None
         self.item = None
         return item

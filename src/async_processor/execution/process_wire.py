@@ -1,7 +1,8 @@
 """Messages between the parent and one worker, over a socket pair.
 
-A frame is a header, some notes and a body. A large body lies in an arena instead (``process_arena``) and the frame only
-says how long it is. One attempt is under way per worker, so frames need no address:
+A frame is a header, some notes and a body: the notes of a job are its function, those of a result its measures. A large
+body lies in an arena instead (``process_arena``), and the frame only says how long it is. A result without a body is
+None. One attempt is under way per worker, so frames need no address:
 
     parent -> worker    JOB
     worker -> parent    READY | START_FAILED, then per attempt: [BEGAN [PROGRESS ...]] RETURNED | RAISED
@@ -15,7 +16,7 @@ import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .process_arena import Arena, after
+from .process_arena import Arena
 
 JOB, READY, START_FAILED, BEGAN, PROGRESS, RETURNED, RAISED = range(1, 8)
 _IN_ARENA = 1
@@ -46,8 +47,9 @@ class FrameReader:
     __slots__ = ("_buffer", "_needed")
 
     def __init__(self) -> None:
+        # The beginning of a frame, and how many bytes there must be to go on with it. Empty nearly always.
         self._buffer = bytearray()
-        self._needed = _HEADER.size
+        self._needed = 0
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take what arrived; gives the frames that are complete with it.
@@ -55,25 +57,29 @@ class FrameReader:
         Raises:
             WireError: these are no frames.
         """
-        buffer = self._buffer
-        buffer += data
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._needed:
+                return []
+            data, self._buffer = bytes(self._buffer), bytearray()
         frames: list[Frame] = []
-        at = 0
-        while len(buffer) - at >= self._needed:
-            kind, flags, notes, size = _HEADER.unpack_from(buffer, at)
+        at, length = 0, len(data)
+        needed = _HEADER.size
+        while length - at >= needed:
+            kind, flags, notes, size = _HEADER.unpack_from(data, at)
             if not JOB <= kind <= RAISED or flags > _IN_ARENA:
                 raise WireError(f"no frame begins with kind {kind} and flags {flags}")
             start = at + _HEADER.size
             middle = start + notes
             end = middle if flags else middle + size
-            if end > len(buffer):
-                self._needed = end - at
+            if end > length:
+                needed = end - at
                 break
-            with memoryview(buffer) as view:
-                frames.append(Frame(kind, bool(flags), size, bytes(view[start:middle]), bytes(view[middle:end])))
-            self._needed = _HEADER.size
+            frames.append(Frame(kind, bool(flags), size, data[start:middle], data[middle:end]))
             at = end
-        del buffer[:at]
+        if at < length:
+            self._buffer += data[at:] if at else data
+            self._needed = needed
         return frames
 
 
@@ -128,6 +134,6 @@ class WorkerChannel:
             if len(parts) < 4:  # nearly always: one call, one wake-up at the other end
                 parts = [b"".join(parts)]
             for part in parts:
-                pending = [memoryview(part)]
-                while pending:
-                    pending = after(pending, os.write(self._fd, pending[0]))
+                written = os.write(self._fd, part)
+                while written < len(part):
+                    written += os.write(self._fd, memoryview(part)[written:])

@@ -178,11 +178,13 @@ class Worker:
     def _rebuild(self, frame: Frame) -> Attempt:
         arena = self._channel.incoming
         if not frame.in_arena or arena is None:
-            return rebuild_attempt(pickle.loads(frame.body), self._functions)  # noqa: S301 - from this process's parent
-        try:
-            return rebuild_attempt(arena.load(frame.size), self._functions)
-        finally:
-            arena.trim(frame.size)
+            message = pickle.loads(frame.body)  # noqa: S301 - from the parent of this very process
+        else:
+            try:
+                message = arena.load(frame.size)
+            finally:
+                arena.trim(frame.size)
+        return rebuild_attempt(frame.notes, message, self._functions)
 
     def _run(self, attempt: Attempt) -> _Reply:
         progress = ProgressReporter(self._channel) if attempt.wants_context else None
@@ -199,6 +201,8 @@ class Worker:
     def _reply(self, outcome: Returned | Raised, task_id: str) -> _Reply:
         if isinstance(outcome, Raised):
             return _raised(outcome)
+        if outcome.value is None:
+            return _NOTHING
         try:
             what = f"the result of task {task_id!r}"
             return _Reply(RETURNED, encode(outcome.value, self._settings.result_limit + OVERHEAD_BYTES, what))
@@ -224,6 +228,9 @@ class _Reply(NamedTuple):
     body: Chunks
     measures: Measures = NO_MEASURES
     recycle: bool = False
+
+
+_NOTHING = _Reply(RETURNED, Chunks(0, "nothing"))
 
 
 def _raised(outcome: Raised) -> _Reply:
@@ -270,7 +277,9 @@ def _failed(error: BaseException) -> Raised:
 
 
 def _flush() -> None:
+    # What is buffered would be lost with the worker.
     for stream in (sys.stdout, sys.stderr):
-        # What is buffered would be lost with the worker. The function may have closed or replaced the stream.
-        with contextlib.suppress(Exception):
+        try:
             stream.flush()
+        except Exception:  # noqa: BLE001, S112 - the function may have put anything in the place of the stream
+            continue

@@ -48,7 +48,7 @@ def logging_threads(path: Path, threads: int = 8, lines_per_second: int = 1_000)
         handler.close()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
 async def test_500_workers_start_while_8_threads_log(no_leaks: None, tmp_path: Path, method: str):  # P8
     assert multiprocessing.get_context(method).get_start_method() != "fork"
@@ -58,7 +58,7 @@ async def test_500_workers_start_while_8_threads_log(no_leaks: None, tmp_path: P
                 assert value_of(await bench.outcome_of(jobs.log_a_line, slot=number % 2)) != os.getpid()
 
 
-@pytest.mark.timeout(1_200)
+@pytest.mark.timeout(3_000)
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
 async def test_50000_tiny_tasks_on_8_workers_finish_20_times(no_leaks: None, method: str):  # P10
     for _ in range(20):
