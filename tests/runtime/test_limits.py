@@ -161,3 +161,11 @@ async def test_a_million_tasks_leave_memory_flat() -> None:  # R1
     warm, end = await _run_many(1_000_000, "value")
 
     assert end - warm <= 20
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1_800)
+async def test_a_hundred_thousand_failures_keep_no_frame() -> None:  # R2
+    warm, end = await _run_many(100_000, "fail")
+
+    assert end - warm <= 20
