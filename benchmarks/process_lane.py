@@ -26,27 +26,12 @@ from async_processor.execution.base import Attempt
 from async_processor.execution.process_lane import ProcessLane
 from async_processor.outcome import AttemptOutcome, Returned, Stopped, StopReason
 from benchmarks import functions as body
+from benchmarks.lane_functions import echo, endless, noop, spin
 from benchmarks.measure import Figure, efficiency, percentiles, rate, require
 
 SLOTS = 2
 ONE_AT_A_TIME, TEN_MB_ROUNDS, KILLS = 2_000, 20, 10
 MAX_BYTES = 256 * 1024 * 1024
-
-
-def noop(task: ProcessingTask) -> None:
-    """Nothing."""
-
-
-def echo(task: ProcessingTask) -> bytes:
-    return body.echo(task.payload["data"])
-
-
-def spin(task: ProcessingTask) -> float:
-    return body.spin(body.CPU_TASK_S)
-
-
-def endless(task: ProcessingTask) -> None:
-    body.endless()
 
 
 class LaneUser:

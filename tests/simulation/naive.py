@@ -1,10 +1,11 @@
 """The rules of scheduling once more, as plainly as they can be said: lists, and everything recomputed at each step.
 
-The judge of ``scheduling/``: written from the design, not from the code. Slow on purpose; nothing here is kept that
-could be worked out again. After every event, ``settle`` applies three rules until none applies any more: what cannot
-run is cancelled, what waits for nothing is ready, and whoever is first in line takes a free slot.
+The judge of ``scheduling/``: it shares no code with it, and says the rules in another way. Slow on purpose; nothing
+here is kept that could be worked out again. After every event, ``settle`` applies three rules until none applies any
+more: what cannot run is cancelled, what waits for nothing is ready, and whoever is first in line takes a free slot.
 
-Dice are not thrown here. How long a backoff lasts is told by the scheduler under test; here it is only bounded.
+Where the rules leave a choice, the scheduler under test makes it and tells: how long a backoff lasts within its bounds,
+and who of those that are equal goes first.
 """
 
 from __future__ import annotations

@@ -216,10 +216,11 @@ def test_closing_stops_what_runs_and_gives_up_what_does_not_end():
 
         await lane.aclose(2.0)
 
-        assert sink.log == [("ended", 1, 1.0, Stopped())]
+        assert sink.log == [("ended", 1, 1.0, Stopped()), ("ended", 2, 3.0, Stopped())]
         assert asyncio.get_running_loop().time() == 3.0
         assert lane.statistics().abandoned == 1
         await asyncio.sleep(200.0)
+        assert len(sink.log) == 2
 
     run_virtual(main)
 

@@ -58,8 +58,8 @@ def close_stdin() -> None:
 def offer_to_oom_killer() -> None:
     """Let the kernel, when memory runs out, choose this worker rather than its parent."""
     try:
-        if int(_OOM_SCORE_ADJ.read_text(encoding="ascii")) < _OOM_SCORE:
-            _OOM_SCORE_ADJ.write_text(str(_OOM_SCORE), encoding="ascii")
+        if int(_OOM_SCORE_ADJ.read_bytes()) < _OOM_SCORE:
+            _OOM_SCORE_ADJ.write_bytes(b"%d" % _OOM_SCORE)
     except (OSError, ValueError):
         return  # not Linux, or not allowed: then all are equal
 

@@ -12,7 +12,7 @@ from ..outcome import Measures
 _STATM = Path("/proc/self/statm")
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
-_RESET_PEAK = "5"
+_RESET_PEAK = b"5"
 _MIB = 1024 * 1024
 # ru_maxrss counts bytes on macOS and KiB elsewhere.
 _MAX_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -42,7 +42,7 @@ def max_resident_mb() -> float:
 def resident_mb() -> float:
     """The resident memory of this process now, MiB; where that is not to be had, its highest."""
     try:
-        pages = int(_STATM.read_text(encoding="ascii").split()[1])
+        pages = int(_STATM.read_bytes().split()[1])
     except (OSError, ValueError, IndexError):
         return max_resident_mb()
     return pages * resource.getpagesize() / _MIB
@@ -50,7 +50,7 @@ def resident_mb() -> float:
 
 def _reset_peak() -> bool:
     try:
-        _CLEAR_REFS.write_text(_RESET_PEAK, encoding="ascii")
+        _CLEAR_REFS.write_bytes(_RESET_PEAK)
     except OSError:
         return False
     return True
@@ -58,7 +58,6 @@ def _reset_peak() -> bool:
 
 def _peak_mb() -> float | None:
     try:
-        status = _STATUS.read_text(encoding="ascii", errors="replace")
-        return int(status.partition("VmHWM:")[2].split(None, 1)[0]) / 1024
+        return int(_STATUS.read_bytes().partition(b"VmHWM:")[2].split(None, 1)[0]) / 1024
     except (OSError, ValueError, IndexError):
         return None

@@ -6,14 +6,13 @@ import signal
 from pathlib import Path
 
 _VMSTAT = Path("/proc/vmstat")
-_COUNTER = "oom_kill "
+_COUNTER = b"\noom_kill "
 
 
 def oom_kills() -> int | None:
     """How many processes it has ended since the machine started, in containers too; None if the system does not say."""
     try:
-        text = _VMSTAT.read_text(encoding="ascii")
-        return int(text.partition(f"\n{_COUNTER}")[2].split(None, 1)[0])
+        return int(_VMSTAT.read_bytes().partition(_COUNTER)[2].split(None, 1)[0])
     except (OSError, ValueError, IndexError):
         return None
 

@@ -141,6 +141,7 @@ class InlineLane:
             await asyncio.wait(tasks, timeout=timeout)
         for token in list(self._running):
             self.abandon(token)
+            self._report().attempt_ended(token, Stopped())
 
     # ---- one attempt
 
