@@ -63,6 +63,7 @@ def test_a_task_has_the_documented_defaults():
         "memory_mb": None,
         "callback": None,
         "idempotency_key": None,
+        "ephemeral": (),
     }
     assert task.created_at.utcoffset() is not None
     assert abs((datetime.now(UTC) - task.created_at).total_seconds()) < 60

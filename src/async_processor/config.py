@@ -96,6 +96,11 @@ class ProcessorConfig(_Settings):
         cancel_grace_s: how long a coroutine may take to end after it was cancelled.
         max_results: how many finished tasks are remembered.
         result_ttl_s: how long a finished task is remembered.
+        max_failures: how many tasks that ended in any way but COMPLETED a store on disk remembers.
+        failure_ttl_s: how long it remembers each of them.
+        result_file_bytes: encoded results larger than this go to files beside the store.
+        registration_timeout_s: how long a task that was taken up from a store waits for its type to be registered.
+        max_crashes: how many times, at least, a task is taken up again after its process died while it ran.
         max_payload_bytes: largest payload accepted, counting bytes and text.
         max_result_bytes: largest result accepted, counting bytes and text.
         max_abandoned_threads: how many timed-out threads may linger before the thread lane refuses work.
@@ -120,6 +125,11 @@ class ProcessorConfig(_Settings):
     cancel_grace_s: float = 1.0
     max_results: int = 10_000
     result_ttl_s: float = 3_600.0
+    max_failures: int = 10_000
+    failure_ttl_s: float = 604_800.0
+    result_file_bytes: int = 1_000_000
+    registration_timeout_s: float = 300.0
+    max_crashes: int = 3
     max_payload_bytes: int = 64 * 1024 * 1024
     max_result_bytes: int = 64 * 1024 * 1024
     max_abandoned_threads: int = 20

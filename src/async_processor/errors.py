@@ -11,6 +11,9 @@
     ├── UnknownTaskError              (KeyError)    no task of that id is known (any more)
     ├── QueueFullError                              ``submit_task_nowait`` found no room
     ├── ProcessorNotRunningError      (RuntimeError) not started, shutting down or shut down
+    ├── StoreError                                  the store cannot be read or written now
+    │   ├── StoreLockedError                        another processor has it
+    │   └── StoreFormatError          (ValueError)  no store, damaged, or made by a newer version
     ├── SubscriberTooSlowError                      too many events waited for a subscriber, which was dropped
     ├── TaskFailedError                             raised by ``TaskResult.unwrap`` for what did not complete
     │   ├── TaskTimeoutError          (TimeoutError)
@@ -111,6 +114,18 @@ class QueueFullError(AsyncProcessorError):
 
 class ProcessorNotRunningError(AsyncProcessorError, RuntimeError):
     """The processor was not started, is shutting down, or was shut down."""
+
+
+class StoreError(AsyncProcessorError):
+    """The store cannot be read or written now. What was refused with it left no trace; the message says what helps."""
+
+
+class StoreLockedError(StoreError):
+    """Another processor has the store: a store has one owner at a time. Nothing was changed."""
+
+
+class StoreFormatError(StoreError, ValueError):
+    """The file is no store of this library, is damaged, or was made by a newer version. It is left as it is."""
 
 
 class SubscriberTooSlowError(AsyncProcessorError):

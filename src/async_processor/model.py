@@ -126,7 +126,10 @@ class ProcessingTask:
         dependency_timeout: seconds to wait for a dependency that nobody submits; None for the configured one.
         memory_mb: expected peak memory in MiB, for ``memory_intensive`` tasks; None to use what was learned.
         callback: called once with the ``TaskResult``; sync or async. Its errors are logged, never felt.
-        idempotency_key: handed to the processor function, the same on every attempt; None means the id.
+        idempotency_key: names the work: while a task of this key is remembered, submitting another gives back the
+            first one's id. Also handed to the processor function, the same on every attempt; None means the id.
+        ephemeral: names of payload fields that are used in memory and never written to a store. A task whose process
+            dies before it has ended then fails, and says so.
         created_at: when the task was made (UTC).
 
     Raises:
@@ -149,6 +152,7 @@ class ProcessingTask:
     memory_mb: float | None = None
     callback: TaskCallback | None = field(default=None, repr=False)
     idempotency_key: str | None = None
+    ephemeral: Sequence[str] = ()
     created_at: datetime = field(default_factory=_utc_now)
 
     def __post_init__(self) -> None:
@@ -187,6 +191,8 @@ class ProcessingTask:
             raise _bad(self, "callback", "a function that takes the TaskResult, or None")
         if self.idempotency_key is not None:
             _check_text(self, "idempotency_key", self.idempotency_key)
+        if self.ephemeral != ():
+            self.ephemeral = _checked_strings(self, "ephemeral", self.ephemeral, tuple)
 
     def to_dict(self) -> dict[str, Any]:
         """Every field in plain JSON types, whatever the payload holds.
