@@ -126,7 +126,7 @@ class MemoryStore:
             failing=self.failing,
         )
 
-    async def aclose(self, timeout: float) -> None:
+    async def aclose(self, timeout: float) -> None:  # noqa: ARG002 - nothing here takes time
         """As in ``Store``; what was remembered is there for the next ``open``."""
         if self._owner is None:
             return
@@ -195,21 +195,25 @@ class MemoryStore:
 
     def _retain(self) -> None:
         """Forget what is too old or too much, but nothing that an unfinished task still depends on."""
-        now = self._wall()
-        erased = []
-        for completed, ended in self._ended.items():
-            most, ttl = self._limits[completed]
-            for row in list(ended):
-                if len(ended) <= most and (self._tasks[row].finished_at or 0.0) + ttl > now:
-                    break
-                if not self._awaited(self._tasks[row].task.id):
-                    del ended[row]
-                    erased.append(self._tasks.pop(row).task)
-        for task in erased:
-            del self._rows[task.id]
-        keys = [task.idempotency_key for task in erased if task.idempotency_key]
+        erased = [item for completed in self._ended for item in self._too_old(completed)]
+        for item in erased:
+            del self._ended[item.status is TaskStatus.COMPLETED][item.row]
+            del self._tasks[item.row]
+            del self._rows[item.task.id]
+        keys = [item.task.idempotency_key for item in erased if item.task.idempotency_key]
         if keys:
             self._forgotten(keys)
+
+    def _too_old(self, completed: bool) -> list[StoredTask]:
+        (most, ttl), ended, now = self._limits[completed], self._ended[completed], self._wall()
+        found = []
+        for row in ended:
+            task = self._tasks[row]
+            if len(ended) - len(found) <= most and (task.finished_at or 0.0) + ttl > now:
+                break
+            if not self._awaited(task.task.id):
+                found.append(task)
+        return found
 
     def _awaited(self, task_id: str) -> bool:
         return any(task_id in item.task.depends_on for item in self._tasks.values() if not item.status.is_terminal)
