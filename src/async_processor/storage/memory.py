@@ -206,7 +206,7 @@ class MemoryStore:
 
     def _too_old(self, completed: bool) -> list[StoredTask]:
         (most, ttl), ended, now = self._limits[completed], self._ended[completed], self._wall()
-        found = []
+        found: list[StoredTask] = []
         for row in ended:
             task = self._tasks[row]
             if len(ended) - len(found) <= most and (task.finished_at or 0.0) + ttl > now:
