@@ -92,6 +92,25 @@ class Harness:
         self.scheduler.submit(TaskRecord(task_id, depends_on=after, **fields), self.now)
         return self._after_event()
 
+    def take_up(self, task_id: str, *after: str, held_for: float | None = None, **fields: Any) -> list[str]:
+        """Hand in a task of an earlier run; ``fields`` are attributes of its record."""
+        record = TaskRecord(task_id, depends_on=after)
+        for name, value in fields.items():
+            setattr(record, name, value)
+        self.scheduler.submit(record, self.now, held_for=held_for)
+        return self._after_event()
+
+    def release(self, task_id: str, lane: LaneName = ASYNC, memory_mb: float | None = None) -> list[str]:
+        """It is known now where a held task runs."""
+        self.scheduler.release(task_id, lane, memory_mb, self.now)
+        return self._after_event()
+
+    def remember(self, task_id: str, status: TaskStatus = TaskStatus.COMPLETED) -> list[str]:
+        """It turned out that a task ended in an earlier run."""
+        error = None if status is TaskStatus.COMPLETED else FAILURE
+        self.scheduler.remember(TaskRecord(task_id), status, error, self.now)
+        return self._after_event()
+
     def began(self, task_id: str) -> list[str]:
         """The lane reports that the function is about to be called."""
         self.scheduler.attempt_began(self.tokens[task_id], self.now)

@@ -10,7 +10,8 @@ from tests.scheduling.harness import ASYNC, FAILURE, HOPELESS, Harness, lane
 
 from async_processor.model import TaskStatus
 from async_processor.outcome import Raised, Returned
-from async_processor.scheduling.scheduler import CASCADE_BUDGET, TIMER_BUDGET, Scheduler
+from async_processor.scheduling.cascade import CASCADE_BUDGET
+from async_processor.scheduling.scheduler import TIMER_BUDGET, Scheduler
 
 # How a task is brought to each of its ends, from the moment it runs.
 ENDS: dict[TaskStatus, Callable[[Harness, str], object]] = {

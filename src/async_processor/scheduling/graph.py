@@ -72,6 +72,19 @@ class DependencyGraph:
             self._adopt(record, waiting)
         return failed
 
+    def add_ended(self, record: TaskRecord) -> list[TaskRecord]:
+        """Take in the record of a task that ended in an earlier run.
+
+        Returns:
+            The records that await it; each still counts it in ``unmet``, until it is told.
+        """
+        self.records[record.id] = record
+        waiting = list(self._awaited.pop(record.id, ()))
+        for dependent in waiting:
+            assert dependent.dependencies is not None, f"{dependent} waits, and has no dependencies"
+            dependent.dependencies[record.id] = record
+        return waiting
+
     def settle(self, record: TaskRecord) -> list[TaskRecord]:
         """Cut an ended record loose: it no longer waits, lends or is waited for.
 

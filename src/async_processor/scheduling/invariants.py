@@ -23,9 +23,13 @@ def check_scheduler(scheduler: Scheduler) -> None:
     assert scheduler.waiting == len(by_phase[Phase.WAITING]), "count of waiting tasks"
     assert scheduler.ready == len(by_phase[Phase.READY]), "count of ready tasks"
     assert scheduler.backoff == len(by_phase[Phase.BACKOFF]), "count of tasks in backoff"
-    assert all(record.unmet for record in by_phase[Phase.WAITING]), "a task waits for nothing"
-    assert not any(record.unmet for record in by_phase[Phase.READY]), "a task is ready too early"
-    assert set(scheduler._finished) == set(by_phase[Phase.FINISHED]), "ended tasks"
+    assert all(record.waits for record in by_phase[Phase.WAITING]), (
+        "a task waits for nothing"
+    )
+    assert not any(record.waits for record in by_phase[Phase.READY]), (
+        "a task is ready too early"
+    )
+    assert set(scheduler._ended) == set(by_phase[Phase.FINISHED]), "ended tasks"
     holding = by_phase[Phase.RUNNING] + by_phase[Phase.STOPPING]
     assert {record.token: record for record in holding} == scheduler._running, "running tasks"
     assert not scheduler._touched, "a lane was not looked at again"
@@ -52,6 +56,8 @@ def _check_timers(scheduler: Scheduler, by_phase: dict[Phase, list[TaskRecord]])
     """Whoever waits for a time has a timer: without one it would wait for ever."""
     awake = scheduler._timers.records()
     timed = [record for record in by_phase[Phase.RUNNING] if record.deadline is not None]
-    expectant = [record for record in by_phase[Phase.WAITING] if scheduler._graph.missing(record)]
+    expectant = [
+        record for record in by_phase[Phase.WAITING] if record.held_for is not None or scheduler._graph.missing(record)
+    ]
     for record in timed + expectant + by_phase[Phase.BACKOFF] + by_phase[Phase.STOPPING]:
         assert record in awake, f"{record} has no timer"

@@ -35,6 +35,7 @@ class Step(IntEnum):
     """What can happen to a task."""
 
     RELEASE = auto()  # its last dependency ended well
+    DEFER = auto()  # the same, but it was taken up from a store in the middle of a backoff
     START = auto()
     SUCCEED = auto()
     FAIL = auto()  # for good
@@ -47,8 +48,9 @@ class Step(IntEnum):
 
 TRANSITIONS: dict[tuple[Phase, Step], Phase] = {
     (Phase.WAITING, Step.RELEASE): Phase.READY,
+    (Phase.WAITING, Step.DEFER): Phase.BACKOFF,
     (Phase.WAITING, Step.CANCEL): Phase.FINISHED,
-    # A dependency that nobody ever submitted.
+    # A dependency that nobody ever submitted, or a type that nobody registered.
     (Phase.WAITING, Step.FAIL): Phase.FINISHED,
     (Phase.READY, Step.START): Phase.RUNNING,
     (Phase.READY, Step.CANCEL): Phase.FINISHED,

@@ -49,6 +49,17 @@ def never_submitted(record: TaskRecord, missing: list[str]) -> ErrorInfo:
     )
 
 
+def never_registered(record: TaskRecord) -> ErrorInfo:
+    return ErrorInfo(
+        type_name="ProcessorNotAvailableError",
+        message=(
+            f"task {record.id!r} was taken up from the store and waited {record.held_for:g} s for a processor function "
+            "of its type, which nobody registered; register it before start(), or raise registration_timeout_s"
+        ),
+        permanent=True,
+    )
+
+
 def stopped_unasked(record: TaskRecord) -> ErrorInfo:
     return ErrorInfo(
         type_name="LaneError",

@@ -32,6 +32,9 @@ class TaskRecord:
         root: the id of the task whose end made this one be cancelled.
         cause: how that task ended and why, in words.
         started_at, ended_at: of the last attempt.
+        not_before: when its next attempt may start at the earliest, if it was taken up in the middle of a backoff.
+        held_for: for how many seconds it waits for ``Scheduler.release``, beside its dependencies; None for not at all.
+        left: whether it was ended only because the processor shuts down, with its work still to be done.
         error: what went wrong, of the last failed attempt or for good.
         outcome: what the last attempt reported.
     """
@@ -49,12 +52,15 @@ class TaskRecord:
         "error",
         "finished_at",
         "first_started_at",
+        "held_for",
         "id",
         "job",
         "lane",
+        "left",
         "lent",
         "max_retries",
         "memory_mb",
+        "not_before",
         "outcome",
         "phase",
         "priority",
@@ -119,6 +125,9 @@ class TaskRecord:
         self.ended_at: float | None = None
         self.finished_at = 0.0
         self.deadline: float | None = None
+        self.not_before = 0.0
+        self.held_for: float | None = None
+        self.left = False
         self._final: TaskStatus | None = None
 
     def advance(self, step: Step) -> None:
@@ -130,6 +139,16 @@ class TaskRecord:
         self.phase = next_phase(self.phase, step)
         if self.phase is Phase.FINISHED:
             self._final = FINAL_STATUS[step]
+
+    def restore(self, status: TaskStatus) -> None:
+        """Make this the record of a task that ended in an earlier run: no step leads there from here."""
+        self.phase = Phase.FINISHED
+        self._final = status
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is something that it must wait for before it may start."""
+        return self.unmet > 0 or self.held_for is not None
 
     @property
     def finished(self) -> bool:

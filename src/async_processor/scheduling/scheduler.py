@@ -14,17 +14,16 @@ It knows nothing of asyncio, of functions and payloads, of stores. Status, readi
 
 from __future__ import annotations
 
-import itertools
 import random
-from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable
 
 from ..errors import ConfigurationError
 from ..model import LaneName, TaskPriority, TaskStatus
 from ..outcome import AttemptOutcome, ErrorInfo, Raised, Returned, StopReason
 from . import messages
 from .admission import Fairness, LaneAdmission, MemoryBudget
+from .cascade import Cascade, Wave
+from .ended import EndedTasks
 from .graph import DependencyGraph
 from .invariants import check_scheduler
 from .lifecycle import Phase, Step
@@ -32,19 +31,8 @@ from .records import Abandon, Command, Finish, Lanes, LaneTraits, Retried, Start
 from .retry import Retry, RetryPolicy
 from .timers import Due, Timer, Timers
 
-# Dependents told of an end in one step, and timers that come up in one. There may be a hundred thousand of either; all
-# at once would block the event loop for a second.
-CASCADE_BUDGET = 256
+# Timers that come up in one step. There may be a hundred thousand; all at once would block the event loop for a second.
 TIMER_BUDGET = 256
-
-
-class _Wave(NamedTuple):
-    """Dependents to be told that ``record`` has ended, or (if not ``ended``) certainly will be cancelled."""
-
-    record: TaskRecord
-    ended: bool
-    dependents: Iterator[TaskRecord]
-    cancelled: list[str] | None
 
 
 class Scheduler:
@@ -80,13 +68,11 @@ class Scheduler:
         }
         self._retry = retry or RetryPolicy()
         self._rng = rng
-        self._max_results = max_results
-        self._result_ttl = result_ttl
         self._graph = DependencyGraph(self._urgency_changed)
         self._timers = Timers(self._timer_holds)
         self._running: dict[int, TaskRecord] = {}
-        self._finished: deque[TaskRecord] = deque()
-        self._waves: deque[_Wave] = deque()
+        self._ended = EndedTasks(max_results, result_ttl, self._graph.forget)
+        self._cascade = Cascade(self._tell)
         # Lanes where something may be able to start since the last look: a dict, because it keeps their order.
         self._touched: dict[LaneName, None] = {}
         self._commands: list[Command] = []
@@ -148,7 +134,7 @@ class Scheduler:
     @property
     def cascading(self) -> bool:
         """Whether dependents of ended tasks have yet to be told; then ``wake`` should be called at once."""
-        return bool(self._waves)
+        return bool(self._cascade)
 
     @property
     def idle(self) -> bool:
@@ -179,13 +165,10 @@ class Scheduler:
 
     def next_wakeup(self) -> float | None:
         """When ``wake`` should be called next, if nothing else happens."""
-        if self._waves:
+        if self._cascade:
             return float("-inf")
-        due = self._timers.next_at()
-        if self._finished:
-            expiry = self._finished[0].finished_at + self._result_ttl
-            return expiry if due is None else min(due, expiry)
-        return due
+        due, expiry = self._timers.next_at(), self._ended.next_expiry()
+        return expiry if due is None else due if expiry is None else min(due, expiry)
 
     def take_commands(self) -> list[Command]:
         """What must be done, in order. Each command is given once."""
@@ -194,8 +177,12 @@ class Scheduler:
 
     # ---- events
 
-    def submit(self, record: TaskRecord, now: float) -> None:
+    def submit(self, record: TaskRecord, now: float, *, waited: float = 0.0, held_for: float | None = None) -> None:
         """A task was handed in. Room is the caller's to ask for, with ``has_room_for``.
+
+        Args:
+            waited: for how many seconds it has waited already, in an earlier run.
+            held_for: have it wait for ``release`` as well, for so many seconds at most.
 
         Raises:
             DuplicateTaskError: its id is known.
@@ -210,17 +197,50 @@ class Scheduler:
         failed = self._graph.add(record)
         self._last_seq += 1
         record.seq = self._last_seq
-        record.submitted_at = now
+        record.submitted_at = now - waited
         self._waiting += 1
         if failed and not record.run_anyway:
             self._cancel_for(record, failed[0], now)
             self._spread(record)
-        elif record.unmet == 0:
-            self._make_ready(record, Step.RELEASE, now)
-        elif self._graph.missing(record):
+        else:
+            self._await(record, held_for, now)
+        self._proceed(now)
+
+    def _await(self, record: TaskRecord, held_for: float | None, now: float) -> None:
+        if held_for is not None:
+            record.held_for = held_for
+            self._timers.schedule(now + held_for, Due.REGISTRATION, record, record.seq)
+        if self._graph.missing(record):
             record.deadline = now + record.dependency_timeout
             self._timers.schedule(record.deadline, Due.DEPENDENCY, record, record.seq)
+        self._release_if_free(record, now)
+
+    def release(self, task_id: str, lane: LaneName, memory_mb: float | None, now: float) -> None:
+        """A held task need not wait for this any more, and it is known now where it runs."""
+        record = self.find(task_id)
+        if record is not None and record.held_for is not None and record.phase is Phase.WAITING:
+            record.held_for = None
+            record.lane, record.memory_mb = lane, memory_mb
+            self._timers.lost()
+            self._release_if_free(record, now)
+            self._proceed(now)
+
+    def remember(self, record: TaskRecord, status: TaskStatus, error: ErrorInfo | None, now: float) -> None:
+        """A task ended in an earlier run: those that wait for it are told. Does nothing if it is known."""
+        if self.find(record.id) is not None:
+            return
+        record.restore(status)
+        record.error = error
+        record.submitted_at = record.finished_at = now
+        self._cascade.begin(record, self._graph.add_ended(record), ended=True)
+        self._ended.add(record)
         self._proceed(now)
+
+    def forget(self, task_id: str) -> None:
+        """Remember an ended task no longer; its id counts as never submitted from now on."""
+        record = self.find(task_id)
+        if record is not None and record.finished:
+            self._ended.drop(record)
 
     def attempt_began(self, token: int, now: float) -> None:
         """The function of an attempt is about to be called; its timeout counts from here."""
@@ -239,16 +259,19 @@ class Scheduler:
         self._proceed(now)
         return True
 
-    def cancel(self, task_id: str, now: float) -> list[str]:
+    def cancel(self, task_id: str, now: float, error: ErrorInfo | None = None) -> list[str]:
         """Somebody wants a task not to go on. Gives the ids that this cancels, first the one asked for.
 
         The list grows as long as ``cascading`` holds: a cascade over very many tasks takes several steps.
+
+        Args:
+            error: why, if not because a caller wants it.
         """
         record = self.find(task_id)
         if record is None or record.finished or record.stop_reason in (StopReason.CANCELLED, StopReason.SHUTDOWN):
             return []
         cancelled = [task_id]
-        error = messages.cancelled_by_caller(record)
+        error = error or messages.cancelled_by_caller(record)
         if record.phase in (Phase.RUNNING, Phase.STOPPING):
             record.error = error
             record.stop_reason = StopReason.CANCELLED
@@ -270,7 +293,7 @@ class Scheduler:
                 break
             self._on_due(timer, now)
         self._proceed(now)
-        self._expire_results(now)
+        self._ended.expire(now)
 
     def memory_changed(self, *, under_pressure: bool, now: float) -> None:
         """Memory as measured became too full to start anything large, or is no longer."""
@@ -288,6 +311,7 @@ class Scheduler:
         """End every task that holds no slot; the processor is shutting down."""
         waiting = [item for item in self.records() if item.phase in (Phase.WAITING, Phase.READY, Phase.BACKOFF)]
         for record in waiting:
+            record.left = True
             self._finish(record, Step.CANCEL, messages.shut_down_waiting(record), now)
         for record in waiting:
             self._graph.settle(record)
@@ -298,6 +322,7 @@ class Scheduler:
         for record in list(self._running.values()):
             if record.stop_reason is None or record.stop_reason is StopReason.TIMEOUT:
                 record.error = messages.shut_down_running(record)
+                record.left = True
                 self._stop(record, StopReason.SHUTDOWN, now)
         self._proceed(now)
 
@@ -315,16 +340,27 @@ class Scheduler:
 
         In this order, so that of all tasks that one event releases the most urgent takes the slot.
         """
-        if self._waves:
-            self._carry_on(now)
-        if len(self._finished) > self._max_results:
-            self._trim_results()
+        if self._cascade:
+            self._cascade.carry_on(now)
+        self._ended.trim()
         for name in self._touched:
             self._dispatch(name, now)
         self._touched.clear()
 
     def _touch_all(self) -> None:
         self._touched.update(dict.fromkeys(self._lanes))
+
+    def _release_if_free(self, record: TaskRecord, now: float) -> None:
+        """Let a waiting task go on if it waits for nothing."""
+        if record.waits:
+            return
+        if record.not_before <= now:
+            self._make_ready(record, Step.RELEASE, now)
+            return
+        self._left_place(record)
+        record.advance(Step.DEFER)
+        self._backoff += 1
+        self._timers.schedule(record.not_before, Due.BACKOFF, record, record.attempt)
 
     def _make_ready(self, record: TaskRecord, step: Step, now: float) -> None:
         self._left_place(record)
@@ -398,6 +434,7 @@ class Scheduler:
             error, attempt=record.attempt, max_retries=record.max_retries, rng=self._rng
         )  # fmt: skip
         if not isinstance(decision, Retry) or self._paused:
+            record.left = isinstance(decision, Retry)
             self._finish(record, last_step, error, now)
             return
         record.error = error
@@ -414,7 +451,7 @@ class Scheduler:
         record.advance(step)
         record.error = error
         record.finished_at = now
-        self._finished.append(record)
+        self._ended.add(record)
         self._commands.append(Finish(record))
 
     def _left_place(self, record: TaskRecord) -> None:
@@ -448,21 +485,9 @@ class Scheduler:
             dependents = list(record.dependents or ())
         else:
             return
-        if dependents:
-            self._waves.append(_Wave(record, record.finished, iter(dependents), cancelled))
+        self._cascade.begin(record, dependents, ended=record.finished, cancelled=cancelled)
 
-    def _carry_on(self, now: float) -> None:
-        """Tell dependents, as many as one step may take. What is left is told when ``wake`` is called next."""
-        budget = CASCADE_BUDGET
-        while self._waves and budget:
-            wave = self._waves[0]
-            for dependent in itertools.islice(wave.dependents, budget):
-                self._tell(dependent, wave, now)
-                budget -= 1
-            if budget:
-                self._waves.popleft()
-
-    def _tell(self, dependent: TaskRecord, wave: _Wave, now: float) -> None:
+    def _tell(self, dependent: TaskRecord, wave: Wave, now: float) -> None:
         """A task that ``dependent`` waits for has ended, or certainly will."""
         if dependent.finished:
             return
@@ -473,13 +498,14 @@ class Scheduler:
             if wave.cancelled is not None:
                 wave.cancelled.append(dependent.id)
             self._spread(dependent, wave.cancelled)
-        elif dependent.unmet == 0:
-            self._make_ready(dependent, Step.RELEASE, now)
+        else:
+            self._release_if_free(dependent, now)
 
     def _cancel_for(self, record: TaskRecord, dependency: TaskRecord, now: float) -> None:
         # Handed on from task to task: the root itself may be forgotten before the last of them is told.
         record.root = dependency.root or dependency.id
         record.cause = dependency.cause or messages.how_it_ended(dependency)
+        record.left = dependency.left
         self._finish(record, Step.CANCEL, messages.dependency_failed(record, dependency), now)
 
     def _urgency_changed(self, record: TaskRecord, former: int) -> None:
@@ -519,7 +545,7 @@ class Scheduler:
             return record.token == timer.stamp and record.phase is Phase.STOPPING
         if timer.due is Due.BACKOFF:
             return record.attempt == timer.stamp and record.phase is Phase.BACKOFF
-        return record.phase is Phase.WAITING
+        return record.phase is Phase.WAITING and (timer.due is Due.DEPENDENCY or record.held_for is not None)
 
     def _on_due(self, timer: Timer, now: float) -> None:
         record = timer.record
@@ -529,19 +555,14 @@ class Scheduler:
             self._abandon(record, now)
         elif timer.due is Due.BACKOFF:
             self._make_ready(record, Step.RESUME, now)
-        else:
-            missing = self._graph.missing(record)
-            if missing:
-                self._finish(record, Step.FAIL, messages.never_submitted(record, missing), now)
-                self._spread(record)
+        elif timer.due is Due.REGISTRATION:
+            self._fail_waiting(record, messages.never_registered(record), now)
+        elif missing := self._graph.missing(record):
+            self._fail_waiting(record, messages.never_submitted(record, missing), now)
 
-    def _expire_results(self, now: float) -> None:
-        while self._finished and self._finished[0].finished_at + self._result_ttl <= now:
-            self._graph.forget(self._finished.popleft())
-
-    def _trim_results(self) -> None:
-        while len(self._finished) > self._max_results:
-            self._graph.forget(self._finished.popleft())
+    def _fail_waiting(self, record: TaskRecord, error: ErrorInfo, now: float) -> None:
+        self._finish(record, Step.FAIL, error, now)
+        self._spread(record)
 
     def check(self) -> None:
         """Assert every invariant. Slow; every test calls it."""

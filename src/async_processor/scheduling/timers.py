@@ -24,6 +24,7 @@ class Due(IntEnum):
     GRACE = 1  # the attempt was asked to stop and has not
     BACKOFF = 2  # the next attempt may start
     DEPENDENCY = 3  # dependencies that nobody submitted were waited for long enough
+    REGISTRATION = 4  # a held task was not released in time
 
 
 class Timer(NamedTuple):
