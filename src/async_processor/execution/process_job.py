@@ -28,6 +28,7 @@ _plain_values = operator.attrgetter(
     "dependency_timeout",
     "memory_mb",
     "idempotency_key",
+    "ephemeral",
 )
 
 
@@ -105,6 +106,7 @@ def rebuild_attempt(function: bytes, message: tuple[Any, ...], functions: Functi
         task.dependency_timeout,
         task.memory_mb,
         task.idempotency_key,
+        task.ephemeral,
     ) = plain
     task.task_type = _TYPES.get(task_type, task_type)
     task.priority = _PRIORITIES[priority]
