@@ -15,7 +15,7 @@ EXAMPLES = ROOT / "examples"
 ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
-    if not name.startswith("ASYNC_PROCESSOR_") and not name.endswith("_API_KEY")
+    if not name.startswith("ASYNC_PROCESSOR_") and not name.endswith(("_API_KEY", "_BASE_URL"))
 }
 
 OUTPUT = {

@@ -28,7 +28,7 @@ BARE_PATH = "/nowhere"
 ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
-    if not name.startswith("ASYNC_PROCESSOR_") and not name.endswith("_API_KEY") and name != "NO_COLOR"
+    if not name.startswith("ASYNC_PROCESSOR_") and not name.endswith(("_API_KEY", "_BASE_URL")) and name != "NO_COLOR"
 }
 
 

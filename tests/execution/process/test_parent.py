@@ -47,20 +47,26 @@ asyncio.run(main())
 )
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
 async def test_nothing_is_alive_a_second_after_the_parent_was_killed(tmp_path: Path, method: str):  # P7
-    # Two workers hold the interpreter lock in a C function, so no Python code of theirs can notice anything.
-    with Program(BUSY_PARENT, arguments=[str(tmp_path), method]) as program:
-        pids = list(map(int, program.line().split()))
-        assert len(pids) == 4 + 2 * 2
-        assert all(map(alive, pids))
+    seconds: list[float] = []
+    # Once is enough on a quiet machine; on a busy one it may take another try.
+    while not seconds or (min(seconds) > 1.0 and len(seconds) < 3):
+        folder = tmp_path / str(len(seconds))
+        folder.mkdir()
+        # Two workers hold the interpreter lock in a C function, so no Python code of theirs can notice anything.
+        with Program(BUSY_PARENT, arguments=[str(folder), method]) as program:
+            pids = list(map(int, program.line().split()))
+            assert len(pids) == 4 + 2 * 2
+            assert all(map(alive, pids))
 
-        program.process.kill()
-        killed = time.monotonic()
-        await until(lambda: not any(map(alive, pids)))
+            program.process.kill()
+            killed = time.monotonic()
+            await until(lambda: not any(map(alive, pids)))  # noqa: B023 - called in this round only
+            seconds.append(time.monotonic() - killed)
 
-    # The stated figure is 1 s; twice that on a machine that may be busy.
-    assert time.monotonic() - killed <= 2.0
+    assert min(seconds) <= 1.0
 
 
 async def test_workers_end_with_their_parent_although_a_forked_child_of_it_lives_on(tmp_path: Path):  # P7
@@ -149,11 +155,12 @@ async def test_a_port_and_a_lock_are_free_again_at_once_when_the_parent_was_kill
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
 
-    for _ in range(2):
+    for _ in range(3):
         with Program(RESTARTED, arguments=[str(port), str(tmp_path / "lock")]) as program:
             assert program.line() == "busy"
+            # Nobody waits for the workers, only for the parent to be gone: the next one starts at once.
             program.process.kill()
-            program.process.communicate()
+            await until(lambda: not alive(program.process.pid))  # noqa: B023 - called in this round only
 
 
 # ---- what a worker takes over

@@ -233,13 +233,28 @@ async def test_functions_and_classes_of_a_script_without_a_guard_work_and_it_run
 ):  # P6
     script = tmp_path / "script.py"
     script.write_text(PROGRAM)
-    environ = {**os.environ, "PYTHONPATH": str(Path.cwd())}
 
-    ran = subprocess.run(  # noqa: ASYNC221 - nothing else is to happen here
-        [sys.executable, script, method], capture_output=True, text=True, timeout=50, check=False, env=environ
-    )
+    assert _run([script, method]) == (WORKED, "")
 
-    assert (ran.stdout.splitlines(), ran.stderr) == (["main runs", *["Point(x=2) True"] * 3], "")
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+async def test_functions_and_classes_typed_at_the_prompt_work(method: str):  # P6
+    output, errors = _run(["-q", "-i", "-", method], typed=PROGRAM)
+
+    assert output == WORKED
+    assert errors.replace(">>> ", "").replace("... ", "").strip() == ""
+
+
+WORKED = ["main runs", *["Point(x=2) True"] * 3]
+
+
+def _run(arguments: list[str | Path], typed: str | None = None) -> tuple[list[str], str]:
+    path = os.pathsep.join([str(Path.cwd()), *filter(None, [os.environ.get("PYTHONPATH")])])
+    ran = subprocess.run(
+        [sys.executable, *arguments], input=typed, capture_output=True, text=True, timeout=50, check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    return ran.stdout.splitlines(), ran.stderr
 
 
 WITHOUT_CLOUDPICKLE = """

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -110,23 +111,29 @@ async def test_while_starts_fail_no_more_than_one_a_second_is_tried(no_leaks: No
     log = tmp_path / "starts"
     async with open_lane(4, initializer=StartLog(str(log))) as bench:
         await until(lambda: not bench.lane.statistics().healthy)
-        until_now = len(log.read_text().splitlines())
-        began = time.monotonic()
-        await until(lambda: len(log.read_text().splitlines()) > until_now)
+        # Four slots want a worker; what they try together, before the first failure is known, is one try of four.
+        known = len(starts_in(log))
+        await until(lambda: len(starts_in(log)) > known)
 
-        # Four slots want a worker, and still: the pauses from the fifth failure on are 1, 2, 4 and 5 s.
-        assert time.monotonic() - began >= 1.0
+        # The pauses from the fifth failure on are 1, 2, 4 and 5 s. Each start writes before it fails: a pause later the
+        # next one can only write later than that.
+        moments = starts_in(log)[known - 1 :]
+        assert all(later - earlier >= 1.0 for earlier, later in pairwise(moments))
+
+
+def starts_in(log: Path) -> list[float]:
+    return [float(line) for line in log.read_text().splitlines()]
 
 
 class StartLog:
-    """An initializer that writes a line and fails."""
+    """An initializer that writes down when it is called, and fails."""
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     def __call__(self) -> None:
         with Path(self.path).open("a") as file:
-            file.write("start\n")
+            file.write(f"{time.monotonic()}\n")
         raise ValueError("no")
 
 
