@@ -160,7 +160,7 @@ async def test_a_port_and_a_lock_are_free_again_at_once_when_the_parent_was_kill
             assert program.line() == "busy"
             # Nobody waits for the workers, only for the parent to be gone: the next one starts at once.
             program.process.kill()
-            await until(lambda: not alive(program.process.pid))  # noqa: B023 - called in this round only
+            await until(lambda: not alive(program.process.pid))
 
 
 # ---- what a worker takes over
