@@ -1,0 +1,180 @@
+-- Every statement of the SQLite store, by name. A /*rows*/ before a tuple of parameters means: as often as there are
+-- rows, in one statement (sql_files.py says why).
+
+-- accept --
+-- A task was accepted: what never changes of it.
+INSERT INTO tasks (row, id, type, priority, created_at, submitted_at, idempotency_key, crc, spec)
+VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- accept_dependencies --
+-- What it waits for.
+INSERT INTO dependencies (child, position, parent)
+VALUES /*rows*/ (?, ?, ?);
+
+-- accept_unfinished --
+-- And that it has not ended.
+INSERT INTO unfinished (row)
+VALUES /*rows*/ (?);
+
+-- start --
+-- An attempt is about to begin.
+UPDATE unfinished
+SET running = 1, attempt = new.column2, started_at = new.column3,
+    first_started_at = coalesce(first_started_at, new.column3), due = NULL, progress = NULL, progress_message = NULL
+FROM (VALUES /*rows*/ (?, ?, ?)) AS new
+WHERE row = new.column1;
+
+-- retry --
+-- The attempt failed, and another is due.
+UPDATE unfinished
+SET running = 0, due = new.column2, error = new.column3
+FROM (VALUES /*rows*/ (?, ?, ?)) AS new
+WHERE row = new.column1;
+
+-- request_cancel --
+UPDATE unfinished
+SET cancel_requested = 1
+WHERE row IN (VALUES /*rows*/ (?));
+
+-- hand_back --
+UPDATE unfinished
+SET running = 0
+WHERE row IN (VALUES /*rows*/ (?));
+
+-- progress --
+UPDATE unfinished
+SET progress = new.column2, progress_message = new.column3
+FROM (VALUES /*rows*/ (?, ?, ?)) AS new
+WHERE row = new.column1;
+
+-- finish --
+-- Only of a task that has not ended: the join finds no other.
+INSERT INTO finished (
+    row, status, finished_at, error, crc, outcome, value, value_file,
+    attempt, crashes, cancel_requested, first_started_at, started_at, progress, progress_message
+)
+SELECT new.column1, new.column2, new.column3, new.column4, new.column5, new.column6, new.column7, new.column8,
+    attempt, crashes, cancel_requested, first_started_at, started_at, progress, progress_message
+FROM (VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?)) AS new CROSS JOIN unfinished ON unfinished.row = new.column1;
+
+-- finish_unfinished --
+DELETE FROM unfinished
+WHERE row IN (VALUES /*rows*/ (?));
+
+-- count_crashes --
+-- At start: every attempt that was running died with the last owner.
+UPDATE unfinished
+SET running = 0, crashes = crashes + 1
+WHERE running = 1;
+
+-- accepted_rows --
+-- Which of these rows are there: after a commit that failed.
+SELECT row FROM tasks
+WHERE row IN (VALUES /*rows*/ (?));
+
+-- totals --
+-- What an opening needs to know, and whether every task has its one state: a cheap check of the whole.
+SELECT
+    (SELECT coalesce(max(row), 0) FROM tasks),
+    (SELECT count(*) FROM tasks),
+    (SELECT count(*) FROM unfinished),
+    (SELECT count(*) FROM finished),
+    (SELECT count(*) FROM finished WHERE status = 'completed'),
+    (SELECT count(*) FROM quarantine);
+
+-- idempotency_keys --
+SELECT idempotency_key, id FROM tasks
+WHERE idempotency_key IS NOT NULL;
+
+-- unfinished_in_order --
+-- In one text, for to step through many small rows is to ask for the interpreter's lock as often.
+SELECT group_concat(row) FROM (
+    SELECT unfinished.row AS row
+    FROM unfinished LEFT JOIN tasks ON tasks.row = unfinished.row
+    ORDER BY tasks.priority, unfinished.row
+);
+
+-- read_unfinished --
+-- The columns are those that sqlite_rows.py names. The left side decides: a state without its task must be noticed.
+SELECT unfinished.row, id, type, priority, created_at, submitted_at, idempotency_key, tasks.crc, spec,
+    CASE running WHEN 0 THEN 'pending' WHEN 1 THEN 'running' END, attempt, crashes, cancel_requested,
+    first_started_at, started_at, due, NULL, error, progress, progress_message, NULL, NULL, NULL, NULL
+FROM unfinished LEFT JOIN tasks ON tasks.row = unfinished.row
+WHERE unfinished.row IN (VALUES /*rows*/ (?));
+
+-- read_finished --
+SELECT finished.row, id, type, priority, created_at, submitted_at, idempotency_key, tasks.crc, spec,
+    status, attempt, crashes, cancel_requested,
+    first_started_at, started_at, NULL, finished_at, error, progress, progress_message,
+    finished.crc, outcome, value, value_file
+FROM finished LEFT JOIN tasks ON tasks.row = finished.row
+WHERE finished.row IN (VALUES /*rows*/ (?));
+
+-- rows_of_ids --
+-- The id is that of the index, which is right even if the one in the row is damaged.
+SELECT row, id FROM tasks
+WHERE id IN (VALUES /*rows*/ (?));
+
+-- read_dependencies --
+SELECT child, parent FROM dependencies
+WHERE child IN (VALUES /*rows*/ (?))
+ORDER BY child, position;
+
+-- oldest_completed --
+-- Those that may go: not what an unfinished task still depends on.
+SELECT finished.row, finished_at, idempotency_key, value_file
+FROM finished JOIN tasks ON tasks.row = finished.row
+WHERE status = 'completed' AND NOT EXISTS (
+    SELECT 1 FROM dependencies JOIN unfinished ON unfinished.row = child WHERE parent = tasks.id
+)
+ORDER BY finished_at
+LIMIT ?;
+
+-- oldest_not_completed --
+SELECT finished.row, finished_at, idempotency_key, value_file
+FROM finished JOIN tasks ON tasks.row = finished.row
+WHERE status <> 'completed' AND NOT EXISTS (
+    SELECT 1 FROM dependencies JOIN unfinished ON unfinished.row = child WHERE parent = tasks.id
+)
+ORDER BY finished_at
+LIMIT ?;
+
+-- erase_tasks --
+DELETE FROM tasks
+WHERE row IN (VALUES /*rows*/ (?));
+
+-- erase_dependencies --
+DELETE FROM dependencies
+WHERE child IN (VALUES /*rows*/ (?));
+
+-- erase_finished --
+DELETE FROM finished
+WHERE row IN (VALUES /*rows*/ (?));
+
+-- value_files --
+SELECT DISTINCT value_file FROM finished
+WHERE value_file IS NOT NULL;
+
+-- rows_of_file --
+SELECT count(*) FROM finished
+WHERE value_file = ?;
+
+-- quarantined_rows --
+SELECT row FROM quarantine
+WHERE row IN (VALUES /*rows*/ (?));
+
+-- quarantine --
+-- The row as it was found, as SQL writes its values.
+INSERT INTO quarantine (row, at, reason, task, state)
+VALUES (?1, ?2, ?3,
+    (SELECT quote(id) || ',' || quote(type) || ',' || quote(priority) || ',' || quote(created_at) || ',' ||
+        quote(submitted_at) || ',' || quote(idempotency_key) || ',' || quote(crc) || ',' || quote(spec)
+     FROM tasks WHERE row = ?1),
+    (SELECT quote(status) || ',' || quote(finished_at) || ',' || quote(attempt) || ',' || quote(error) || ',' ||
+        quote(crc) || ',' || quote(outcome) || ',' || quote(value) || ',' || quote(value_file)
+     FROM finished WHERE row = ?1));
+
+-- fail_unreadable --
+-- Its row in "tasks" stays as it is: what cannot be read cannot safely be changed.
+INSERT INTO finished (row, status, finished_at, attempt, crashes, cancel_requested, error, crc)
+VALUES (?1, 'failed', ?2, 0, 0, 0, ?3, ?4);
