@@ -108,12 +108,15 @@ def choose_model(
 
     A payload's wish goes first, then the configured name. A name that its vendor has switched off gives way to the
     configured one, with a warning; at the vendor's own service, without another name, it is refused before it is sent.
+    The script answers in place of a named model only where it was chosen, or where nobody has that model any more.
 
     Raises:
-        ConfigurationError: no model is named at all.
+        ConfigurationError: no model is named at all; or one is, and there is nobody who might have it.
         PermanentError: the one that is named was switched off.
     """
     if endpoint.provider == "scripted":
+        if endpoint.for_want_of_another:
+            _refuse_current(wished, configured, today)
         return None, _scripted_warnings(wished or configured, today)
     name = wished or configured
     if name is None:
@@ -135,12 +138,22 @@ def _has_ended(name: str, today: date) -> bool:
     return ending is not None and ending.has_ended(today)
 
 
+def _refuse_current(wished: str | None, configured: str | None, today: date) -> None:
+    """A script in place of a model that can be had is not what was asked for, however it is labelled."""
+    name = next((item for item in (wished, configured) if item is not None and not _has_ended(item, today)), None)
+    if name is not None:
+        raise ConfigurationError(
+            f"model {name!r} was asked for, but no provider is configured: set OPENAI_API_KEY, ANTHROPIC_API_KEY or "
+            "AIConfig.base_url; or set AIConfig.provider to 'scripted' to do without a model"
+        )
+
+
 def _scripted_warnings(name: str | None, today: date) -> tuple[str, ...]:
     if name is None:
         return ()
     ending = ending_model(name)
     answered = (
-        f"model {name!r} was asked for, but no provider is configured: the scripted companion answered; "
+        f"model {name!r} was asked for, but no provider that has models: the scripted companion answered; "
         "set OPENAI_API_KEY, ANTHROPIC_API_KEY or AIConfig.base_url"
     )
     return (answered,) if ending is None else (answered, ending.notice(today))

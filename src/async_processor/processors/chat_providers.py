@@ -30,11 +30,13 @@ class Endpoint:
         provider: "openai", "anthropic" or "scripted".
         base_url: address of the server; None for the vendor's own.
         api_key: the key. Never shown.
+        for_want_of_another: whether it was not chosen, but is what is left where nothing is configured.
     """
 
     provider: Literal["openai", "anthropic", "scripted"]
     base_url: str | None = None
     api_key: str = field(default="", repr=False)
+    for_want_of_another: bool = False
 
     @property
     def at_vendor(self) -> bool:
@@ -53,7 +55,7 @@ def choose(settings: AIConfig, environ: Mapping[str, str]) -> Endpoint:
     """
     provider = _provider(settings, environ)
     if provider == "scripted":
-        return Endpoint(provider=provider)
+        return Endpoint(provider=provider, for_want_of_another=settings.provider == "auto")
     if provider == "anthropic":
         key = settings.api_key or environ.get("ANTHROPIC_API_KEY")
         base_url = settings.base_url or environ.get("ANTHROPIC_BASE_URL") or None

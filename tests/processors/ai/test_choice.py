@@ -18,6 +18,7 @@ OPENAI = Endpoint(provider="openai", api_key=KEY)
 ANTHROPIC = Endpoint(provider="anthropic", api_key=KEY)
 OWN_SERVER = Endpoint(provider="openai", base_url="http://127.0.0.1:11434/v1")
 SCRIPTED = Endpoint(provider="scripted")
+NOBODY = Endpoint(provider="scripted", for_want_of_another=True)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,10 @@ SCRIPTED = Endpoint(provider="scripted")
     ],
 )
 def test_settings_go_before_the_environment_and_that_before_the_script(settings, environ, provider, base_url, key):
-    assert choose(AIConfig(**settings), environ) == Endpoint(provider=provider, base_url=base_url, api_key=key)
+    chosen = choose(AIConfig(**settings), environ)
+
+    assert (chosen.provider, chosen.base_url, chosen.api_key) == (provider, base_url, key)
+    assert chosen.for_want_of_another is (provider == "scripted" and "provider" not in settings)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +147,21 @@ def test_the_script_has_no_model_and_says_which_was_asked_for():
 
     _, warnings = choose_model("gpt-3.5-turbo", None, SCRIPTED, TODAY)
     assert "was switched off" in warnings[1]
+
+
+@pytest.mark.parametrize(
+    ("wished", "configured"),
+    [("some-model", None), (None, "some-model"), ("some-model", "gpt-3.5-turbo"), ("gpt-3.5-turbo", "some-model")],
+)
+def test_where_nobody_has_models_one_that_can_be_had_is_not_replaced_by_the_script(wished, configured):
+    with pytest.raises(ConfigurationError, match=r"'some-model'.*OPENAI_API_KEY.*AIConfig\.provider to 'scripted'"):
+        choose_model(wished, configured, NOBODY, TODAY)
+
+
+def test_where_nobody_has_models_the_script_answers_for_one_that_was_switched_off_or_for_none():
+    assert choose_model(None, None, NOBODY, TODAY) == (None, ())
+    assert choose_model("gpt-3.5-turbo", None, NOBODY, TODAY) == choose_model("gpt-3.5-turbo", None, SCRIPTED, TODAY)
+    assert choose_model(None, "gpt-3.5-turbo", NOBODY, TODAY)[0] is None
 
 
 @pytest.mark.parametrize(

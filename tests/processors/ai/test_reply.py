@@ -97,11 +97,17 @@ async def test_the_guides_own_tasks_are_answered_by_the_script_and_say_so(name):
 async def test_a_model_asked_for_in_vain_is_logged_without_a_word_of_the_payload(caplog):
     caplog.set_level(logging.INFO)
 
-    await reply_to({"prompt": "CANARY words", "model": "CANARY-model", "context": {"emotion": "CANARY"}})
+    payload = {"prompt": "CANARY words", "model": "CANARY-model", "context": {"emotion": "CANARY"}}
+    await reply_to(payload, provider="scripted")
 
     (line,) = caplog.records
     assert line.levelno == logging.WARNING
     assert "CANARY" not in caplog.text
+
+
+async def test_a_model_that_nobody_here_has_is_not_replaced_by_the_script():
+    with pytest.raises(ConfigurationError, match="OPENAI_API_KEY"):
+        await reply_to({"prompt": "Hello", "model": "some-model"})
 
 
 async def test_nothing_is_logged_where_there_is_nothing_to_warn_of(caplog):
