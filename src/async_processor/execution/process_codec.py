@@ -172,8 +172,9 @@ class FunctionEncoder:
             UnserializableError: it cannot be pickled; the message names it and the task.
             SizeLimitError: it carries too much with it.
         """
-        # Only plain functions: partials, methods and callable objects may change between two attempts.
-        if type(func) is not types.FunctionType:
+        # Only plain functions that capture nothing: what closures, partials, methods and callable objects hold may
+        # change between two attempts.
+        if type(func) is not types.FunctionType or func.__closure__ is not None:
             return self._pickled(func, task_id)
         known = self._known.get(func)
         if known is None:

@@ -183,6 +183,17 @@ async def test_a_callable_object_is_sent_as_it_is_at_the_time(shared: Bench):
     assert await shared.outcome_of(counter) == Returned(5)
 
 
+async def test_a_closure_is_sent_with_what_it_holds_at_the_time(shared: Bench):
+    number, box = 1, [1]
+
+    def held(task: ProcessingTask) -> tuple[int, int]:
+        return number, box[0]
+
+    assert await shared.outcome_of(held) == Returned((1, 1))
+    number, box[0] = 2, 3
+    assert await shared.outcome_of(held) == Returned((2, 3))
+
+
 async def test_a_function_of_a_module_that_workers_cannot_import_is_a_permanent_failure(
     shared: Bench, tmp_path: Path
 ):  # P6
