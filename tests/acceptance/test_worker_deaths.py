@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from tests.execution.process.jobs import FOR_EVER_S, hold_interpreter
+from tests.execution.process.jobs import hold_interpreter, nap_after_deaths
 from tests.execution.process.kit import alive
 from tests.runtime.support import until
 
@@ -20,7 +20,6 @@ from async_processor import (
     AdvancedAsyncProcessor,
     ProcessingTask,
     ProcessorConfig,
-    TaskContext,
     TaskStatus,
     create_task,
 )
@@ -39,20 +38,11 @@ async def processor(no_leaks: None) -> AsyncIterator[AdvancedAsyncProcessor]:
 # ---- worker processes
 
 
-def works_unless_doomed(task: ProcessingTask, context: TaskContext) -> int:
-    """Say in which process it runs, and in the first attempts wait there for the end."""
-    if context.attempt <= task.payload["deaths"]:
-        context.report_progress(0.0, str(os.getpid()))
-        time.sleep(FOR_EVER_S)
-    time.sleep(0.02)
-    return int(task.payload["number"])
-
-
 @pytest.mark.timeout(120)
 async def test_of_80_tasks_whose_workers_are_killed_50_times_every_one_completes(
     processor: AdvancedAsyncProcessor,
 ) -> None:  # P1
-    processor.register_processor("work", works_unless_doomed, cpu_intensive=True)
+    processor.register_processor("work", nap_after_deaths, cpu_intensive=True)
     deaths = [0] * TASKS
     for number in random.Random(1).choices(range(TASKS), k=KILLS):
         deaths[number] += 1
@@ -88,7 +78,7 @@ async def test_a_loop_in_c_that_ignores_sigterm_ends_with_its_children_at_its_ti
     processor: AdvancedAsyncProcessor, tmp_path: Path
 ) -> None:  # P3
     processor.register_processor("hold", hold_interpreter, cpu_intensive=True)
-    processor.register_processor("work", works_unless_doomed, cpu_intensive=True)
+    processor.register_processor("work", nap_after_deaths, cpu_intensive=True)
     took = []
     for number in range(3):
         path = tmp_path / str(number)

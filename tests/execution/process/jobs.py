@@ -39,6 +39,15 @@ def nap(task: ProcessingTask) -> int:
     return os.getpid()
 
 
+def nap_after_deaths(task: ProcessingTask, context: TaskContext) -> int:
+    """Say in which process it runs, and in the first attempts wait there for the end."""
+    if context.attempt <= task.payload["deaths"]:
+        context.report_progress(0.0, str(os.getpid()))
+        time.sleep(FOR_EVER_S)
+    time.sleep(0.02)
+    return int(task.payload["number"])
+
+
 def my_pid(task: ProcessingTask) -> int:
     return os.getpid()
 
