@@ -49,14 +49,14 @@ def array_of(dtype: object, shape: object, data: object) -> Any:
         raise ValueError("not the parts of an array")
     if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
         raise ValueError("not the shape of an array")
-    import numpy
+    import numpy as np
 
-    kind = numpy.dtype(dtype)
+    kind = np.dtype(dtype)
     if math.prod(shape) * kind.itemsize != len(data):
         raise ValueError("an array of another size than its bytes")
-    if kind.kind == "b" and len(data) and numpy.frombuffer(data, "u1").max() > 1:
+    if kind.kind == "b" and len(data) and np.frombuffer(data, "u1").max() > 1:
         raise ValueError("truth values that are neither true nor false")
-    return numpy.frombuffer(data, kind).reshape(shape).copy()
+    return np.frombuffer(data, kind).reshape(shape).copy()
 
 
 def scalar_of(dtype: object, data: object) -> Any:

@@ -2,9 +2,9 @@
 
 None, bool, int of any size, float, str, bytes, bytearray, list, tuple, set, frozenset, dict, datetime, date, time,
 timedelta, Decimal, UUID, the library's own enums, and NumPy arrays and scalars of numbers, truth values or times. Keys
-and items of sets may be any of these that can be hashed, except NaN. Not quite the same come back: a memoryview as bytes, a
-named time zone as its UTC offset, an array's memory in C order. Subclasses (other enums, named tuples, ordered
-dicts) are refused rather than turned into something that a processor function would treat differently.
+and items of sets may be any of these that can be hashed, except NaN. Not quite the same come back: a memoryview as
+bytes, a named time zone as its UTC offset, an array's memory in C order. Subclasses (other enums, named tuples,
+ordered dicts) are refused rather than turned into something that a processor function would treat differently.
 
 The first byte is the form, and at the same time the head of a msgpack array of as many elements as the form's number:
 

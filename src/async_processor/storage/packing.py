@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
@@ -35,16 +35,12 @@ def is_plain(value: Any) -> bool:
     Level by level rather than by recursion: depth and repeats are bounded in passing, and most values have one level.
     """
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         below: list[Any] = []
         for item in level:
             kind = type(item)
-            if kind is dict:
-                for key, inner in item.items():
-                    if type(key) not in PLAIN_KEYS:
-                        return False
-                    if type(inner) not in PLAIN:
-                        below.append(inner)
+            if kind is dict and PLAIN_KEYS.issuperset(map(type, item)):
+                below += [inner for inner in item.values() if type(inner) not in PLAIN]
             elif kind is list:
                 below += [inner for inner in item if type(inner) not in PLAIN]
             elif kind not in PLAIN:
@@ -157,7 +153,7 @@ class _Packer:
         return made
 
 
-_CONTAINERS = {
+_CONTAINERS: dict[type, Callable[[_Packer, Any, int], Any]] = {
     list: _Packer.list_,
     tuple: _Packer.tuple_,
     set: _Packer.set_,
@@ -206,7 +202,7 @@ def _foreign(value: Any) -> Any:
 
 
 def _holds_nan(key: Any) -> bool:
-    """Of a value that was packed, and so is of known types."""
+    """Of a value that was packed, and so is of known types. Only NaN is not equal to itself."""
     if isinstance(key, tuple | frozenset):
         return any(map(_holds_nan, key))
     return bool(key != key)

@@ -226,7 +226,7 @@ def _text(value: str) -> str:
     """A text that a store can have in a field of its own, and of no subclass."""
     if not value.isascii():
         value.encode()
-    return value if type(value) is str else "".join(("", value))
+    return value if type(value) is str else str.__str__(value)
 
 
 def _clean(value: str | None) -> str | None:
