@@ -10,6 +10,7 @@ from tests.scheduling.harness import ASYNC, FAILURE, HOPELESS, Harness, lane
 
 from async_processor.model import TaskStatus
 from async_processor.outcome import Raised, Returned
+from async_processor.scheduling.admission import Fairness
 from async_processor.scheduling.cascade import CASCADE_BUDGET
 from async_processor.scheduling.scheduler import TIMER_BUDGET, Scheduler
 
@@ -54,9 +55,9 @@ def test_waiting_holds_no_slot():
 
 
 def test_fifty_dependents_of_a_flaky_task_start_once_after_it_has_completed():  # E7
-    harness = Harness(slots=50)
+    harness = Harness(slots=50, fairness=Fairness(reserved_slots=0))
     harness.submit("flaky", max_retries=2)
-    names = [f"dependent-{number}" for number in range(49)]
+    names = [f"dependent-{number}" for number in range(50)]
     for name in names:
         harness.submit(name, "flaky")
     for _ in range(2):
@@ -66,7 +67,7 @@ def test_fifty_dependents_of_a_flaky_task_start_once_after_it_has_completed():  
 
     after = harness.succeed("flaky")
 
-    assert before == [0] * 49
+    assert before == [0] * 50
     assert after == ["finish flaky completed", *(f"start {name}" for name in names)]
 
 
