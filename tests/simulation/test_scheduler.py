@@ -12,7 +12,8 @@ from tests.simulation.scheduler_machine import AWAITED, LANES, OUTCOMES, Schedul
 from async_processor.model import TaskPriority
 
 # In portions, so that each stays far below the time that a test may take.
-PORTIONS = range(5)
+PORTIONS = range(10)
+EXAMPLES = 2_000
 
 
 def search(portion: int, examples: int) -> None:
@@ -108,7 +109,7 @@ class RandomLife:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("portion", PORTIONS)
 def test_the_scheduler_decides_as_the_naive_one_does(portion: int):  # E1
-    search(portion, examples=1_000 // len(PORTIONS))
+    search(portion, examples=EXAMPLES // len(PORTIONS))
 
 
 @pytest.mark.timeout(300)
@@ -124,6 +125,6 @@ def test_the_scheduler_decides_as_the_naive_one_does_over_long_lives(portion: in
 
 @pytest.mark.nightly
 @pytest.mark.timeout(7_200)
-@pytest.mark.parametrize("portion", range(100, 110))
+@pytest.mark.parametrize("portion", range(100, 110))  # 200,000 examples in all
 def test_the_scheduler_decides_as_the_naive_one_does_all_night(portion: int):  # E1
     search(portion, examples=20_000)
