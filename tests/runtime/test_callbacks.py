@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from tests.runtime.support import ends, knows, running_processor, until
@@ -42,27 +43,37 @@ async def test_a_callback_hears_of_the_final_end_only() -> None:
         assert (result.status, result.attempts, heard.qsize()) == (TaskStatus.COMPLETED, 3, 0)
 
 
-async def test_a_blocking_callback_does_not_hold_up_the_loop() -> None:  # E25
-    release, entered = threading.Event(), threading.Event()
+async def test_a_blocking_callback_does_not_hold_up_the_loop() -> None:  # E25: lag <= 50 ms
+    ended = threading.Event()
 
     def block(result: TaskResult) -> None:
-        entered.set()
-        release.wait(30)
+        time.sleep(1.0)  # the fault itself
+        ended.set()
 
     async with running_processor() as processor:
-        first = create_task("value", callback=block)
-        await processor.submit_task(first)
-        await until(entered.is_set)
-        began = time.perf_counter()
-        others = [create_task("value") for _ in range(50)]
-        for task in others:
-            await processor.submit_task(task)
-        results = await ends(processor, *others)
-        elapsed = time.perf_counter() - began
-        release.set()
+        lags = []
+        # The best of a few tries, because the machine has other work; a loop that is held up is so in each of them.
+        while not lags or (min(lags) > 0.05 and len(lags) < 5):
+            ended.clear()
+            await processor.submit_task(create_task("value", callback=block))
+            others = [create_task("value") for _ in range(50)]
+            for task in others:
+                await processor.submit_task(task)
+            lags.append(await worst_lag_until(ended.is_set))
+            assert all(result.ok for result in await ends(processor, *others))
 
-        assert all(result.ok for result in results)
-        assert elapsed < 10
+        assert min(lags) <= 0.05, lags
+
+
+async def worst_lag_until(condition: Callable[[], bool]) -> float:
+    """How late the event loop came back from a short sleep, at worst."""
+    worst = 0.0
+    async with asyncio.timeout(30):
+        while not condition():
+            began = time.perf_counter()
+            await asyncio.sleep(0.005)
+            worst = max(worst, time.perf_counter() - began - 0.005)
+    return worst
 
 
 async def test_a_callback_that_raises_is_logged_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:  # E25
