@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 from tests.runtime.support import Gate, check, ends, hold, knows, running_processor
 
 from async_processor import (
+    AdvancedAsyncProcessor,
     DuplicateTaskError,
+    ProcessingTask,
+    ProcessorConfig,
     ProcessorNotRunningError,
     QueueFullError,
     TaskPriority,
     TaskStatus,
     create_task,
 )
+from async_processor.testing import run_virtual, virtual_processor
 
 
 async def test_submit_waits_for_room_and_submit_nowait_raises() -> None:  # R6
@@ -168,7 +173,7 @@ async def test_a_shutdown_sends_away_who_waits_for_room() -> None:
             await submitter
 
 
-async def test_memory_stays_flat_when_submitting_faster_than_working() -> None:  # R6
+async def test_the_queue_never_grows_beyond_its_size_whoever_submits() -> None:  # R6
     async with running_processor(workers=1, queue_size=10) as processor:
         submitters = [asyncio.create_task(processor.submit_task(create_task("value"))) for _ in range(500)]
         deepest = 0
@@ -179,4 +184,52 @@ async def test_memory_stays_flat_when_submitting_faster_than_working() -> None: 
             await asyncio.sleep(0)
         await processor.wait_until_idle(timeout=30.0)
 
-        assert deepest <= 10
+        assert deepest == 10
+
+
+LOAD_S = 60
+DONE_PER_S = 100
+
+
+def test_memory_stays_flat_when_submitting_ten_times_faster_than_working_for_a_minute() -> None:  # R6
+    async def main() -> None:
+        async with virtual_processor(
+            max_workers=10, queue_size=1_000, config=ProcessorConfig(max_results=100, reserved_slots=0)
+        ) as processor:
+            processor.register_processor("work", work)
+            objects: list[int] = []
+            refused = 0
+            submitters = [asyncio.create_task(keep_submitting(processor)) for _ in range(10)]
+            for second in range(LOAD_S):
+                await asyncio.sleep(1.0)
+                assert processor._state().queue_size <= 1_000
+                # From the second on in which the queue is full, nobody finds room but who waits for it.
+                if second >= 2:
+                    for _ in range(10 * DONE_PER_S - DONE_PER_S):
+                        with pytest.raises(QueueFullError):
+                            processor.submit_task_nowait(create_task("work"))
+                        refused += 1
+                if second in (LOAD_S // 4, LOAD_S - 1):
+                    gc.collect()
+                    objects.append(len(gc.get_objects()))
+            for submitter in submitters:
+                submitter.cancel()
+            counts = await asyncio.gather(*submitters, return_exceptions=True)
+            await processor.wait_until_idle(100.0)
+
+            assert all(isinstance(item, asyncio.CancelledError) for item in counts)
+            assert refused == (LOAD_S - 2) * 9 * DONE_PER_S
+            assert objects[1] - objects[0] <= 1_000
+            assert len(list(processor._engine.scheduler.records())) <= 100  # type: ignore[union-attr]
+
+    run_virtual(main)
+
+
+async def work(task: ProcessingTask) -> None:
+    await asyncio.sleep(10 / DONE_PER_S)
+
+
+async def keep_submitting(processor: AdvancedAsyncProcessor) -> None:
+    """As fast as there is room; at first for as many as fit."""
+    while True:
+        await processor.submit_task(create_task("work"))
