@@ -8,7 +8,7 @@ hundred.
 from __future__ import annotations
 
 import sqlite3
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +29,8 @@ from .sql_files import statements
 from .sqlite_rows import finished_row, task_row
 
 Rows = list[tuple[Any, ...]]
+Part = tuple[str, Rows]
+"""A statement's name, and the rows it is carried out for."""
 
 
 @dataclass(slots=True)
@@ -44,7 +46,6 @@ class Step:
     """Changes of one kind, at most one for each row."""
 
     kind: type
-    completed: bool
     changes: dict[int, Change] = field(default_factory=dict)
 
 
@@ -59,7 +60,7 @@ class Changes:
     def __init__(self, files: ResultFiles, file_bytes: int) -> None:
         self._files = files
         self._file_bytes = file_bytes
-        self._kinds: dict[type, Callable[[Iterable[Any]], list[tuple[str, Rows]]]] = {
+        self._kinds: dict[type, Callable[[Iterable[Any]], list[Part]]] = {
             TaskAccepted: _accept,
             AttemptStarted: lambda items: [("start", [(item.row, item.attempt, item.at) for item in items])],
             AttemptRetried: lambda items: [("retry", [(item.row, item.due, item.error) for item in items])],
@@ -69,48 +70,42 @@ class Changes:
             TaskFinished: self._finish,
         }
 
-    def prepare(self, changes: Sequence[Change]) -> list[Prepared]:
+    def prepare(self, changes: Sequence[Change]) -> list[Part]:
         """All that can be done before the transaction: encode, check, write large values to their files.
 
         Raises:
             BAD_ROW of ``sqlite_errors``: one of the changes can never be kept.
             OSError: a file could not be written.
         """
-        return [
-            Prepared(step.kind, step.completed, self._kinds[step.kind](step.changes.values()))
-            for step in in_steps(changes)
-        ]
+        return [part for step in in_steps(changes) for part in self._kinds[step.kind](step.changes.values())]
 
-    def _finish(self, items: Iterable[TaskFinished]) -> list[tuple[str, Rows]]:
-        rows = []
+    def _finish(self, items: Iterable[TaskFinished]) -> list[Part]:
+        completed: Rows = []
+        other: Rows = []
         for item in items:
+            rows = completed if item.status is TaskStatus.COMPLETED else other
             if item.value is not None and len(item.value) > self._file_bytes:
                 rows.append(finished_row(item, None, self._files.put(item.value)))
             else:
                 rows.append(finished_row(item, item.value, None))
-        return [("finish", rows), ("finish_unfinished", [row[:1] for row in rows])]
+        ended = [row[:1] for row in completed] + [row[:1] for row in other]
+        return [("finish", completed), ("finish_otherwise", other), ("finish_unfinished", ended)]
 
 
-@dataclass(slots=True)
-class Prepared:
-    """A step whose rows are ready for the connection."""
-
-    kind: type
-    completed: bool
-    parts: list[tuple[str, Rows]]
-
-    def run(self, connection: sqlite3.Connection, ends: Ends) -> None:
-        """Carry it out, and add to the count of ends."""
-        named = statements()
-        changed = [named[name].write(connection, rows) for name, rows in self.parts]
-        if self.kind is TaskFinished:
-            if self.completed:
-                ends.completed += changed[0]
-            else:
-                ends.other += changed[0]
+def carry_out(parts: Iterable[Part], connection: sqlite3.Connection) -> Ends:
+    """Carry out what was prepared. Returns how many tasks it finished."""
+    named = statements()
+    ends = Ends()
+    for name, rows in parts:
+        changed = named[name].write(connection, rows)
+        if name == "finish":
+            ends.completed += changed
+        elif name == "finish_otherwise":
+            ends.other += changed
+    return ends
 
 
-def _accept(items: Iterable[TaskAccepted]) -> list[tuple[str, Rows]]:
+def _accept(items: Iterable[TaskAccepted]) -> list[Part]:
     tasks: Rows = []
     needs: Rows = []
     for row, task in items:
@@ -122,21 +117,22 @@ def _accept(items: Iterable[TaskAccepted]) -> list[tuple[str, Rows]]:
 def in_steps(changes: Sequence[Change]) -> list[Step]:
     """Put each change into the first step of its kind that comes after all steps with a change of the same row."""
     steps: list[Step] = []
-    by_kind: dict[tuple[type, bool], list[int]] = {}
+    places_of: dict[type, list[int]] = {}
     latest: dict[int, int] = {}
     for change in changes:
         kind = type(change)
-        last = latest.get(change.row, -1)
-        if kind is TaskProgressed and last >= 0 and steps[last].kind is TaskProgressed:
-            steps[last].changes[change.row] = change  # only the newest counts
+        row = change.row
+        last = latest.get(row, -1)
+        places = places_of.get(kind)
+        if places is None:
+            places = places_of[kind] = []
+        elif kind is TaskProgressed and last >= 0 and steps[last].kind is kind:
+            steps[last].changes[row] = change  # only the newest counts
             continue
-        # Apart, because they are counted apart.
-        completed = kind is TaskFinished and change.status is TaskStatus.COMPLETED  # type: ignore[union-attr]
-        places = by_kind.setdefault((kind, completed), [])
-        found = bisect_left(places, last + 1)
+        found = bisect_right(places, last)
         if found == len(places):
             places.append(len(steps))
-            steps.append(Step(kind, completed))
-        latest[change.row] = places[found]
-        steps[places[found]].changes[change.row] = change
+            steps.append(Step(kind))
+        place = latest[row] = places[found]
+        steps[place].changes[row] = change
     return steps

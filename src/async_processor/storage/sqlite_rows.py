@@ -7,9 +7,9 @@ this a flipped bit in a payload would simply be another payload.
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from ..model import TaskStatus
 from .base import EncodedTask, StoredTask, TaskFinished
@@ -66,26 +66,26 @@ def task_row(row: int, task: EncodedTask) -> tuple[Any, ...]:
 
 def finished_row(change: TaskFinished, value: bytes | None, value_file: str | None) -> tuple[Any, ...]:
     """Parameters of ``finish``: the value inline or in a file."""
-    return (
-        change.row, change.status.value, change.at, change.error,
-        finished_crc(change.status.value, change.error, change.outcome, value, value_file),
-        change.outcome, value, value_file,
-    )  # fmt: skip
+    row, status, at, error, outcome, _ = change
+    text = status._value_  # as ``value``, without its detour
+    return row, text, at, error, finished_crc(text, error, outcome, value, value_file), outcome, value, value_file
 
 
 def task_crc(task: EncodedTask) -> int:
     """Over all that is accepted."""
-    texts = "\0".join((task.id, task.task_type, task.idempotency_key or "", *task.depends_on)).encode()
-    numbers = _NUMBERS.pack(task.priority, task.created_at, task.submitted_at)
-    return zlib.crc32(task.spec, zlib.crc32(numbers, zlib.crc32(texts)))
+    task_id, task_type, priority, created_at, submitted_at, key, depends_on, spec = task
+    texts = f"{task_id}\0{task_type}\0{key}\0{depends_on}" if depends_on else f"{task_id}\0{task_type}\0{key}"
+    return crc32(spec, crc32(_NUMBERS.pack(priority, created_at, submitted_at), crc32(texts.encode())))
 
 
 def finished_crc(
     status: str, error: str | None, outcome: bytes | None, value: bytes | None, value_file: str | None
 ) -> int:
     """Over all that is told of an end."""
-    texts = f"{status}\0{error}\0{value_file}".encode()
-    return zlib.crc32(value or b"", zlib.crc32(outcome or b"", zlib.crc32(texts)))
+    crc = crc32(f"{status}\0{error}\0{value_file}".encode())
+    if outcome is not None:
+        crc = crc32(outcome, crc)
+    return crc if value is None else crc32(value, crc)
 
 
 def stored_task(

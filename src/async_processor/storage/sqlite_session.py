@@ -11,7 +11,9 @@ import itertools
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from operator import length_hint
 from typing import Any, TypeVar
 
 from ..errors import AsyncProcessorError, StoreError
@@ -49,7 +51,7 @@ class Session:
         self._numbers = itertools.count()
         self._written: list[Entry] = []
         self._asked: set[asyncio.Future[Any]] = set()
-        self._to_tell: deque[tuple[int, AsyncProcessorError | None]] = deque()
+        self._to_tell: deque[tuple[Iterator[Entry], dict[int, AsyncProcessorError]]] = deque()
         self._forgotten = forgotten
         self._closing = False
         self._ended: asyncio.Future[None] = self.loop.create_future()
@@ -68,7 +70,7 @@ class Session:
             return
         number = next(self._numbers)
         self.untold[number] = done
-        self._written.append(Entry(number, change))
+        self._written.append((number, change))
         if len(self._written) == 1:
             self.loop.call_soon(self._hand_over)
 
@@ -134,20 +136,22 @@ class Session:
             self.opened.set_result(opened)
 
     def _told(self, entries: Sequence[Entry], errors: dict[int, AsyncProcessorError]) -> None:
-        idle = not self._to_tell
-        self._to_tell.extend((number, errors.get(number)) for number, _ in entries)
-        if idle:
+        self._to_tell.append((iter(entries), errors))
+        if len(self._to_tell) == 1:
             self._tell()
 
     def _tell(self) -> None:
         """Some in this turn of the loop, the others in the next ones."""
+        entries, errors = self._to_tell[0]
+        untold = self.untold
         try:
-            for _ in range(min(_TOLD_AT_ONCE, len(self._to_tell))):
-                number, error = self._to_tell.popleft()
-                done = self.untold.pop(number, None)
+            for number, _ in islice(entries, _TOLD_AT_ONCE):
+                done = untold.pop(number, None)
                 if done is not None:
-                    done(error)
+                    done(errors.get(number) if errors else None)
         finally:
+            if not length_hint(entries):
+                self._to_tell.popleft()
             if self._to_tell:
                 self.loop.call_soon(self._tell)
 

@@ -28,7 +28,7 @@ from ..errors import AsyncProcessorError, StoreError
 from .base import AttemptRetried, Change, TaskAccepted, TaskFinished, TaskProgressed
 from .result_files import ResultFiles
 from .sql_files import statements
-from .sqlite_changes import Changes, Ends
+from .sqlite_changes import Changes, Ends, carry_out
 from .sqlite_doubt import Outcome, outcome_of
 from .sqlite_errors import BAD_ROW, MEDIUM, reason_of, refused, translated
 from .sqlite_lock import StoreLock
@@ -60,11 +60,9 @@ class Options(NamedTuple):
     clock: Clock
 
 
-class Entry(NamedTuple):
-    """A change that was written. Without one, it only wants to be told when its turn has come."""
-
-    number: int
-    change: Change | None
+Entry = tuple[int, Change | None]
+"""The number of a change that was written, and the change. Without one, it only wants to be told when its turn has
+come."""
 
 
 class Ask(NamedTuple):
@@ -262,16 +260,14 @@ class Writer:
     def _keep(self, batch: Sequence[Entry]) -> dict[int, AsyncProcessorError]:
         """One transaction for all. Returns which could not be kept for their own sake."""
         errors: dict[int, AsyncProcessorError] = {}
-        changes = [entry.change for entry in batch if entry.change is not None]
+        changes = [change for _, change in batch if change is not None]
         if not changes:
             return errors
         begun = time.perf_counter()
-        ends = Ends()
         try:
-            self._keep_together(changes, ends)
+            ends = self._keep_together(changes)
         except BAD_ROW:
-            ends = Ends()
-            errors = self._keep_one_by_one(batch, ends)
+            ends = self._keep_one_by_one(batch, errors)
         self._retention.ended(ends)
         self.figures.commits += 1
         self.figures.changes += len(changes) - len(errors)
@@ -280,30 +276,31 @@ class Writer:
         self.figures.journal_bytes = self._journal_bytes()
         return errors
 
-    def _keep_together(self, changes: Sequence[Change], ends: Ends) -> None:
+    def _keep_together(self, changes: Sequence[Change]) -> Ends:
         connection = self._connected()
-        prepared = self._changes.prepare(changes)
+        parts = self._changes.prepare(changes)
         with transaction(connection):
-            for step in prepared:
-                step.run(connection, ends)
+            return carry_out(parts, connection)
 
-    def _keep_one_by_one(self, batch: Sequence[Entry], ends: Ends) -> dict[int, AsyncProcessorError]:
+    def _keep_one_by_one(self, batch: Sequence[Entry], errors: dict[int, AsyncProcessorError]) -> Ends:
         """The same in the order of writing, each with a way back. Only for a batch with a bad row in it."""
         connection = self._connected()
-        errors: dict[int, AsyncProcessorError] = {}
+        ends = Ends()
         with transaction(connection):
             for number, change in batch:
                 if change is None:
                     continue
                 connection.execute("SAVEPOINT one")
                 try:
-                    for step in self._changes.prepare([_legible(change)]):
-                        step.run(connection, ends)
+                    one = carry_out(self._changes.prepare([_legible(change)]), connection)
                 except BAD_ROW as error:
                     connection.execute("ROLLBACK TO one")
                     errors[number] = refused(change, error)
+                else:
+                    ends.completed += one.completed
+                    ends.other += one.other
                 connection.execute("RELEASE one")
-        return errors
+        return ends
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -354,8 +351,8 @@ class Writer:
 
     def _refuse_waiting(self, error: BaseException) -> None:
         """Tasks newly accepted are refused; all other changes wait on."""
-        told = [entry for entry in self._waiting if isinstance(entry.change, TaskAccepted)]
-        self._waiting = [entry for entry in self._waiting if not isinstance(entry.change, TaskAccepted)]
+        told = [entry for entry in self._waiting if isinstance(entry[1], TaskAccepted)]
+        self._waiting = [entry for entry in self._waiting if not isinstance(entry[1], TaskAccepted)]
         if told:
             self._post(
                 self._owner.told,
@@ -427,7 +424,7 @@ class Writer:
 
 def batch_rows(batch: Sequence[Entry]) -> list[int]:
     """The rows of the tasks that a batch accepts."""
-    return [entry.change.row for entry in batch if isinstance(entry.change, TaskAccepted)]
+    return [change.row for _, change in batch if isinstance(change, TaskAccepted)]
 
 
 def _legible(change: Change) -> Change:

@@ -57,6 +57,16 @@ SELECT new.column1, new.column2, new.column3, new.column4, new.column5, new.colu
     attempt, crashes, cancel_requested, first_started_at, started_at, progress, progress_message
 FROM (VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?)) AS new CROSS JOIN unfinished ON unfinished.row = new.column1;
 
+-- finish_otherwise --
+-- The same for those that did not complete, so that they can be counted apart.
+INSERT INTO finished (
+    row, status, finished_at, error, crc, outcome, value, value_file,
+    attempt, crashes, cancel_requested, first_started_at, started_at, progress, progress_message
+)
+SELECT new.column1, new.column2, new.column3, new.column4, new.column5, new.column6, new.column7, new.column8,
+    attempt, crashes, cancel_requested, first_started_at, started_at, progress, progress_message
+FROM (VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?)) AS new CROSS JOIN unfinished ON unfinished.row = new.column1;
+
 -- finish_unfinished --
 DELETE FROM unfinished
 WHERE row IN (VALUES /*rows*/ (?));
