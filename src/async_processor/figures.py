@@ -32,6 +32,37 @@ class LaneStatistics:
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
+class StoreStatistics:
+    """Figures of a store, for metrics and health.
+
+    Attributes:
+        kind: "memory" or "sqlite".
+        location: the file, or "" for none.
+        engine_version: of the database library, or "".
+        durability: "none", "process" or "power".
+        pending_changes: written and not yet told of.
+        commits: so far.
+        changes: kept so far.
+        last_commit_s: how long the last commit took.
+        failing: why nothing can be written at the moment; empty when it can.
+        journal_bytes: size of the write-ahead log.
+        quarantined: rows that could not be read.
+    """
+
+    kind: str
+    location: str = ""
+    engine_version: str = ""
+    durability: str = "none"
+    pending_changes: int = 0
+    commits: int = 0
+    changes: int = 0
+    last_commit_s: float = 0.0
+    failing: str = ""
+    journal_bytes: int = 0
+    quarantined: int = 0
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
 class EngineState:
     """What only the engine knows, at one moment.
 
@@ -50,6 +81,8 @@ class EngineState:
         memory_limit_mb: how much may be set aside.
         learned_memory_mb: task type -> expected peak, learned from earlier attempts.
         stale_reports: reports of attempts that had been given up, dropped by the engine.
+        waiting_for_registration: task type -> how many tasks taken up from the store wait for its function.
+        store: figures of the store; None without one.
         faults: errors of the engine itself that it survived; anything but 0 is worth a report.
     """
 
@@ -69,4 +102,6 @@ class EngineState:
     memory_limit_mb: float = 0.0
     learned_memory_mb: Mapping[str, float] = field(default_factory=dict)
     stale_reports: int = 0
+    waiting_for_registration: Mapping[str, int] = field(default_factory=dict)
+    store: StoreStatistics | None = None
     faults: int = 0

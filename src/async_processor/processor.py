@@ -30,9 +30,11 @@ from .runtime.engine import Engine
 from .runtime.lanes import LaneSizes, make_lanes, traits_of
 from .runtime.memory_gate import MemoryGate
 from .runtime.shutdown import shut_down
+from .runtime.stores import MEMORY, Durability, check_store, open_store
 from .scheduling.admission import Fairness
 from .scheduling.retry import RetryPolicy
 from .scheduling.scheduler import Scheduler
+from .storage.base import Store
 from .task_manager import TaskManager
 
 _F = TypeVar("_F", bound=ProcessorFunction)
@@ -52,6 +54,9 @@ class AdvancedAsyncProcessor:
         queue_size: how many tasks may wait; beyond it ``submit_task`` waits.
         enable_monitoring: count, measure, and watch the event loop.
         enable_profiling: also measure processor time and memory of every attempt, and profile them.
+        store: where tasks are kept: ``"memory:"`` (and lost with the process), ``"sqlite:///FILE"``, or a ``Store``.
+        durability: with a file: ``"power"`` keeps what was accepted through a power cut too, ``"process"`` only through
+            the death of the process, and is faster.
         config: everything else; by default from the environment (``ASYNC_PROCESSOR_...``).
         clock: the time; for tests.
         lanes: makes the lanes; for tests.
@@ -70,6 +75,8 @@ class AdvancedAsyncProcessor:
         enable_monitoring: bool = True,
         enable_profiling: bool = False,
         *,
+        store: Store | str = MEMORY,
+        durability: Durability = "power",
         config: ProcessorConfig | None = None,
         clock: Clock | None = None,
         lanes: LaneFactory = make_lanes,
@@ -80,6 +87,8 @@ class AdvancedAsyncProcessor:
         if type(queue_size) is not int or queue_size < 1:
             raise ConfigurationError(f"queue_size must be a whole number of 1 or more, not {queue_size!r}")
         self._queue_size = queue_size
+        check_store(store, durability)
+        self._store, self._durability = store, durability
         self._monitoring = enable_monitoring
         self._profiling = enable_profiling
         self._clock: Clock = SystemClock() if clock is None else clock
@@ -98,10 +107,13 @@ class AdvancedAsyncProcessor:
     # ---- life
 
     async def start(self) -> None:
-        """Begin to take tasks. Does nothing if it does already; after a shutdown it begins anew, empty.
+        """Begin to take tasks. Does nothing if it does already; after a shutdown it begins anew.
+
+        With a store, the tasks in it that have not ended are taken up first. Without one it begins empty.
 
         Raises:
             LaneError: a lane cannot work on this machine.
+            StoreError: the store cannot be used; ``StoreLockedError`` and ``StoreFormatError`` among them.
         """
         async with self._start_lock:
             if self._closing is not None:
@@ -112,7 +124,14 @@ class AdvancedAsyncProcessor:
             await engine.start()
             if self._monitoring:
                 self._watch.start()
+            # From here on functions of tasks that are taken up may use the processor.
             self._engine, self._closing = engine, None
+            try:
+                await engine.recover()
+            except BaseException:
+                self._closing = asyncio.create_task(self._close(engine, 0.0, None))
+                await asyncio.shield(self._closing)
+                raise
 
     async def shutdown(self, timeout: float = 30.0) -> None:
         """Stop taking tasks, let running ones end, then cancel them, then end them by force.
@@ -162,22 +181,27 @@ class AdvancedAsyncProcessor:
         """Hand a task in; waits while ``queue_size`` tasks wait.
 
         Returns:
-            The task's id, once the task is accepted.
+            The task's id, once the task is accepted, and kept if there is a store. If a task of the same
+            ``idempotency_key`` is remembered: that one's id, and nothing else happens.
 
         Raises:
             InvalidTaskError: a field cannot be used; ``DuplicateTaskError`` and ``CyclicDependencyError`` among them.
             ProcessorNotAvailableError: no function is registered under the task's own type name.
             ProcessorNotRunningError: not started, or shut down.
+            UnserializableError: the store cannot keep its payload.
+            StoreError: the store cannot be written; the task left no trace.
         """
-        return await self._current().submit(task)
+        return await self._current().reception.submit(task)
 
     def submit_task_nowait(self, task: ProcessingTask) -> str:
-        """As ``submit_task``, but never waits.
+        """As ``submit_task``, but never waits: not for room, and not until the store has the task.
+
+        A task that cannot be stored after all ends, without having begun, and is not known from then on.
 
         Raises:
             QueueFullError: ``queue_size`` tasks wait already; and whatever ``submit_task`` raises.
         """
-        return self._current().submit_nowait(task)
+        return self._current().reception.submit_nowait(task)
 
     async def cancel_task(self, task_id: str) -> list[str]:
         """Cancel a task and all that wait for it; returns when its attempt, if one ran, has ended or was given up.
@@ -206,7 +230,10 @@ class AdvancedAsyncProcessor:
         """
         if self._engine is None:
             raise UnknownTaskError(f"no task {task_id!r} is known: the processor was not started", task_id=task_id)
-        job, future = self._engine.waiter(task_id)
+        waiter = self._engine.waiter(task_id)
+        if waiter is None:
+            return await self._stored_result(self._engine, task_id)
+        job, future = waiter
         try:
             if timeout is None:
                 return await future
@@ -214,6 +241,17 @@ class AdvancedAsyncProcessor:
                 return await future
         finally:
             job.forget_waiter(future)
+
+    @staticmethod
+    async def _stored_result(engine: Engine, task_id: str) -> TaskResult:
+        result = await engine.stored_result(task_id)
+        if result is None:
+            raise UnknownTaskError(
+                f"no task {task_id!r} is known: it was never submitted here, or ended so long ago that its result "
+                "is no longer kept (max_results, result_ttl_s)",
+                task_id=task_id,
+            )
+        return result
 
     async def wait_until_idle(self, timeout: float | None = None) -> None:
         """Return once no task waits or runs.
@@ -227,12 +265,11 @@ class AdvancedAsyncProcessor:
 
     async def get_task_status(self, task_id: str) -> TaskStatus | None:
         """Where a task stands; None if no such task is known."""
-        record = None if self._engine is None else self._engine.scheduler.find(task_id)
-        return None if record is None else record.status
+        return None if self._engine is None else await self._engine.status(task_id)
 
     async def get_task_result(self, task_id: str) -> TaskResult | None:
         """The result of a task; None if it has not ended, or no such task is known."""
-        return None if self._engine is None else self._engine.result(task_id)
+        return None if self._engine is None else await self._engine.result(task_id)
 
     # ---- processor functions
 
@@ -257,6 +294,8 @@ class AdvancedAsyncProcessor:
         if func is None:
             return lambda decorated: self.register_processor(task_type, decorated, **options)
         self._registry.register(task_type, inspect_function(func, **_checked_options(options)))
+        if self._engine is not None:
+            self._engine.type_registered(task_type)
         return func
 
     # ---- figures
@@ -316,9 +355,10 @@ class AdvancedAsyncProcessor:
     def _make_engine(self) -> Engine:
         config, clock = self.config, self._clock
         lanes = self._make_lanes(self._sizes, config, clock)
+        store = open_store(self._store, self._durability, config, clock)
         gate = MemoryGate(config.memory_fraction, MemoryReader(), clock)
         scheduler = Scheduler(
-            traits_of(lanes),
+            traits_of(lanes, journaled=store is not None),
             queue_size=self._queue_size,
             fairness=Fairness(reserved_slots=config.reserved_slots, max_wait=config.max_wait_s),
             retry=RetryPolicy(base=config.retry_base_s, maximum=config.retry_max_s),
@@ -337,6 +377,7 @@ class AdvancedAsyncProcessor:
             gate=gate,
             learned=self._learned,
             profile=self._profiling,
+            store=store,
         )
 
     async def _close(self, engine: Engine, timeout: float, own: str | None) -> None:

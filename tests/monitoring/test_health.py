@@ -5,7 +5,7 @@ import time
 import pytest
 from tests.monitoring.events import Play
 
-from async_processor.figures import EngineState, LaneStatistics
+from async_processor.figures import EngineState, LaneStatistics, StoreStatistics
 from async_processor.model import LaneName, TaskStatus
 from async_processor.monitoring.health import NO_PROGRESS_S, HealthCheck, HealthReport, health_report
 from async_processor.monitoring.loop_watch import LoopWatch
@@ -124,3 +124,34 @@ def test_a_report_is_as_bad_as_its_worst_check_and_names_the_worst_first():
             "c": {"status": "fail", "reason": "badly"},
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("figures", "status", "reason"),
+    [
+        pytest.param({}, "pass", (), id="no store"),
+        pytest.param({"store": StoreStatistics(kind="sqlite")}, "pass", (), id="all is well"),
+        pytest.param(
+            {"store": StoreStatistics(kind="sqlite", failing="the disk is full", quarantined=2)},
+            "fail",
+            ("nothing can be stored, so nothing begins or ends: the disk is full",),
+            id="it cannot be written",
+        ),
+        pytest.param(
+            {"store": StoreStatistics(kind="sqlite", quarantined=2)},
+            "warn",
+            ("2 rows of the store cannot be read; see the log",),
+            id="rows are unreadable",
+        ),
+        pytest.param(
+            {"store": StoreStatistics(kind="sqlite"), "waiting_for_registration": {"b": 1, "a": 2}},
+            "warn",
+            ("tasks taken up from the store wait for a processor function: 2 of 'a', 1 of 'b'",),
+            id="types are not registered",
+        ),
+    ],
+)
+def test_a_store_that_fails_or_holds_what_cannot_run_is_told_of(monitor, figures, status, reason):
+    report = health_report(state(**figures), monitor)
+
+    assert (report.status, report.reasons) == (status, reason)

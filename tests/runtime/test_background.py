@@ -190,7 +190,7 @@ def test_memory_that_cannot_be_read_is_read_again() -> None:  # E20
             processor.register_processor("nap", nap)
             assert processor._engine is not None
             reader = Reader()
-            processor._engine._gate = MemoryGate(0.8, reader, processor._clock)
+            processor._engine._memory.gate = MemoryGate(0.8, reader, processor._clock)
             first, second = (create_task("nap", memory_intensive=True, memory_mb=1.0) for _ in range(2))
             for task in (first, second):
                 await processor.submit_task(task)
@@ -208,7 +208,7 @@ def test_memory_that_cannot_be_read_is_read_again() -> None:  # E20
 async def test_memory_that_cannot_be_read_as_a_task_comes_does_not_refuse_the_task() -> None:  # E20
     async with running_processor(config=QUICK) as processor:
         assert processor._engine is not None
-        processor._engine._gate = FailsOnce(processor._engine._gate, "refresh")  # type: ignore[assignment]
+        processor._engine._memory.gate = FailsOnce(processor._engine._memory.gate, "refresh")  # type: ignore[assignment]
         task = create_task("value", {"value": 1}, memory_intensive=True, memory_mb=1.0)
         await processor.submit_task(task)
 
@@ -264,7 +264,7 @@ async def test_a_lane_that_fails_to_close_keeps_no_shutdown(caplog: pytest.LogCa
     async with running_processor(config=QUICK, lanes=lanes) as processor:
         await processor.submit_task(create_task("value"))
 
-    assert "closing the async failed" in caplog.text
+    assert "closing the async lane failed" in caplog.text
     assert not processor.is_running
 
 

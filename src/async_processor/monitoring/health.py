@@ -86,6 +86,7 @@ def health_report(state: EngineState, monitor: PerformanceMonitor, watch: LoopWa
             *(_lane(name, lane, state) for name, lane in state.lanes.items()),
             _event_loop(watch),
             _engine(state),
+            _store(state),
         )
     )
 
@@ -130,3 +131,14 @@ def _engine(state: EngineState) -> HealthCheck:
         return HealthCheck("engine")
     reason = f"the engine survived {state.faults} errors of its own; they are in the log, please report them"
     return HealthCheck("engine", "warn", reason)
+
+
+def _store(state: EngineState) -> HealthCheck:
+    if state.store is not None and state.store.failing:
+        return HealthCheck("store", "fail", f"nothing can be stored, so nothing begins or ends: {state.store.failing}")
+    if state.waiting_for_registration:
+        waiting = ", ".join(f"{count} of {name!r}" for name, count in sorted(state.waiting_for_registration.items()))
+        return HealthCheck("store", "warn", f"tasks taken up from the store wait for a processor function: {waiting}")
+    if state.store is not None and state.store.quarantined:
+        return HealthCheck("store", "warn", f"{state.store.quarantined} rows of the store cannot be read; see the log")
+    return HealthCheck("store")

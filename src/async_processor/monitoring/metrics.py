@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from ..figures import EngineState
@@ -18,6 +19,14 @@ def queue_metrics(state: EngineState) -> dict[str, Any]:
         "in_backoff": state.in_backoff,
         "ready_by_priority": {priority.name: number for priority, number in state.ready_by_priority.items()},
         "oldest_ready_age_seconds": state.oldest_ready_age,
+    }
+
+
+def store_metrics(state: EngineState) -> dict[str, Any]:
+    """What is kept, and what waits for something that only a restart brings about."""
+    return {
+        "store": None if state.store is None else asdict(state.store),
+        "waiting_for_registration": dict(state.waiting_for_registration),
     }
 
 

@@ -13,7 +13,7 @@ from ..clock import Clock, SystemClock
 from ..figures import EngineState
 from ..model import TaskPriority, TaskStatus
 from .loop_watch import LoopWatch
-from .metrics import lane_metrics, loop_metrics, memory_metrics, queue_metrics
+from .metrics import lane_metrics, loop_metrics, memory_metrics, queue_metrics, store_metrics
 from .observer import AttemptEnded, AttemptStarted, Observer, TaskFinished, TaskRetried, TaskSubmitted
 from .profiling import SlowestAttempts
 from .tallies import ENDINGS, Latencies, SlotTally, TypeTallies
@@ -147,6 +147,7 @@ class PerformanceMonitor(Observer):
             "submissions_rejected": dict(self._rejected),
             "queue": queue_metrics(state),
             "memory": memory_metrics(state),
+            **store_metrics(state),
             "event_loop_lag": loop_metrics(watch),
             **lane_metrics(state),
             **({} if self._slowest is None else {"slowest": self._slowest.snapshot()}),

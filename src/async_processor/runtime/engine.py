@@ -3,6 +3,8 @@
 No policy lives here. Every input (a submit, a cancel, a report of a lane, a timer) goes to the scheduler, and then
 ``_settle`` takes its commands, until there are none. That is the only place where attempts start and stop and where
 results are published. All of it runs on one event loop; no lock, no polling, one timer.
+
+With a journal, each thing is kept before it is acted on (see ``journal``); without one it is acted on at once.
 """
 
 from __future__ import annotations
@@ -10,29 +12,36 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ..clock import Clock
 from ..config import ProcessorConfig
 from ..context import DependencyResults, current_task_id
-from ..errors import AsyncProcessorError, ProcessorNotRunningError, QueueFullError, UnknownTaskError
 from ..execution.base import Attempt, Lane
 from ..figures import EngineState
-from ..model import LaneName, ProcessingTask, TaskResult
+from ..model import LaneName, TaskResult, TaskStatus
 from ..monitoring.hub import ObserverHub
 from ..monitoring.learned_memory import LearnedMemory
-from ..outcome import AttemptOutcome, ErrorInfo, Raised, Returned
+from ..outcome import AttemptOutcome, ErrorInfo, Raised, Returned, Stopped, StopReason
 from ..processors.registry import ProcessorRegistry
 from ..scheduling.records import Command, Finish, Retried, Start, Stop, TaskRecord
 from ..scheduling.scheduler import Scheduler
+from ..storage.base import Store
 from .callbacks import CallbackRunner
+from .conditions import Conditions
 from .faults import Faults
-from .intake import Intake
 from .job import Job, JobFactory
-from .memory_gate import SAMPLE_INTERVAL_S, MemoryGate
-from .publishing import make_result
+from .memory_gate import MemoryGate
+from .memory_watch import MemoryWatch
+from .publishing import kept_for_later, make_result
+from .reception import Reception
 from .sizes import payload_size
 from .telling import Teller
+
+if TYPE_CHECKING:
+    from .journal import Journal
+    from .recovery import Recovery
 
 logger = logging.getLogger("async_processor.engine")
 
@@ -56,6 +65,7 @@ class Engine:
         gate: watches memory.
         learned: peak memory by task type.
         profile: whether lanes are to measure every attempt.
+        store: where tasks are kept; None for nowhere but in memory.
     """
 
     def __init__(
@@ -70,6 +80,7 @@ class Engine:
         gate: MemoryGate,
         learned: LearnedMemory,
         profile: bool = False,
+        store: Store | None = None,
     ) -> None:
         self.scheduler = scheduler
         self.lanes = lanes
@@ -80,28 +91,59 @@ class Engine:
         self._tell = Teller(hub, clock)
         self._stale_reports = 0
         self._faults = Faults(clock)
-        self._gate = gate
+        self._memory = MemoryWatch(gate, lambda: scheduler.memory_matters, self._memory_changed, self._faults)
         self._learned = learned
         self._profile = profile
         self._jobs = JobFactory(registry, config, learned)
-        self._intake = Intake(scheduler.has_room_for, self._accept)
+        self.reception = Reception(
+            scheduler=scheduler,
+            jobs=self._jobs,
+            clock=clock,
+            tell=self._tell,
+            memory=self._memory,
+            settle=self._settle,
+        )
+        self._intake = self.reception.waiting
+        self.journal: Journal | None = None
+        self._recovery: Recovery | None = None
+        if store is not None:
+            self._keep_in(store)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._timer_pause = 0.0
-        self._memory_timer: asyncio.TimerHandle | None = None
         self._settling = False
         self._commands: deque[Command] = deque()
-        self._closed_because: str | None = None
-        self._conditions: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._conditions = Conditions()
+
+    def _keep_in(self, store: Store) -> None:
+        # They bring the encoder, which takes longer to import than all the rest: only for those who have a store.
+        from .journal import Journal
+        from .recovery import Recovery
+
+        self.journal = Journal(store, self._clock)
+        self._recovery = Recovery(
+            scheduler=self.scheduler,
+            journal=self.journal,
+            jobs=self._jobs,
+            config=self._config,
+            clock=self._clock,
+            faults=self._faults,
+            settle=self._settle,
+        )
+        self.reception.keep_in(self.journal, self._recovery)
 
     async def start(self) -> None:
-        """Start the lanes and take work.
+        """Take the store and start the lanes.
 
         Raises:
             LaneError: a lane cannot work here; those already started are closed again.
+            StoreError: the store cannot be taken.
         """
         started: list[Lane] = []
+        if self.journal is not None:
+            keys = self.reception.keys
+            keys.load(await self.journal.open(keys.forget))
         try:
             for lane in self.lanes.values():
                 await lane.start(self)
@@ -109,42 +151,22 @@ class Engine:
         except BaseException:
             for lane in started:
                 await lane.aclose(1.0)
+            if self.journal is not None:
+                await self.journal.aclose(1.0)
             raise
         self.hub.started(self._clock.monotonic())
 
-    # ---- what callers ask for
-
-    def submit_nowait(self, task: ProcessingTask) -> str:
-        """Take a task in now.
+    async def recover(self) -> None:
+        """Take up what earlier runs left in the store, then take work.
 
         Raises:
-            QueueFullError: there is no room.
-            InvalidTaskError, ProcessorNotAvailableError, ProcessorNotRunningError: it is refused.
+            StoreError: the store cannot be read.
         """
-        try:
-            record = self._prepare(task)
-            if not self.scheduler.has_room_for(record.id):
-                raise self._no_room(record.id)
-            self._accept(record)
-        except AsyncProcessorError as error:
-            self._tell.rejected(error)
-            raise
-        self._settle()
-        return record.id
+        if self._recovery is not None:
+            await self._recovery.run()
+        self.reception.open()
 
-    async def submit(self, task: ProcessingTask) -> str:
-        """Take a task in, waiting for room if need be. Raises what ``submit_nowait`` does but ``QueueFullError``."""
-        try:
-            record = self._prepare(task)
-            if self.scheduler.has_room_for(record.id):
-                self._accept(record)
-            else:
-                await self._wait_for_room(record)
-        except AsyncProcessorError as error:
-            self._tell.rejected(error)
-            raise
-        self._settle()
-        return record.id
+    # ---- what callers ask for
 
     def cancel(self, task_id: str) -> list[str]:
         """Cancel a task and what waits for it; gives the ids."""
@@ -155,33 +177,44 @@ class Engine:
 
     def until_cascaded(self) -> asyncio.Future[None]:
         """A future that is done as soon as every dependent of what has ended was told."""
-        return self._until(lambda: not self.scheduler.cascading)
+        return self._conditions.until(lambda: not self.scheduler.cascading)
 
     def until_idle(self) -> asyncio.Future[None]:
         """A future that is done as soon as no task waits or runs and every result is out."""
-        return self._until(lambda: self.scheduler.idle and not self._commands and not len(self._intake))
+        return self._conditions.until(self._is_idle)
 
-    def waiter(self, task_id: str) -> tuple[Job, asyncio.Future[TaskResult]]:
-        """A future for the result of a task.
+    def _is_idle(self) -> bool:
+        busy = self._commands or len(self._intake) or not (self.journal is None or self.journal.quiet)
+        return self.scheduler.idle and not busy
 
-        Raises:
-            UnknownTaskError: no such task is known.
-        """
-        record = self.scheduler.find(task_id)
-        if record is None:
-            raise UnknownTaskError(
-                f"no task {task_id!r} is known: it was never submitted here, or ended so long ago that its result "
-                "is no longer kept (max_results, result_ttl_s)",
-                task_id=task_id,
-            )
-        job: Job = record.job
-        return job, job.wait(self._loop)
-
-    def result(self, task_id: str) -> TaskResult | None:
-        """The result of a task that has ended and is remembered."""
+    def waiter(self, task_id: str) -> tuple[Job, asyncio.Future[TaskResult]] | None:
+        """A future for the result of a task of this run; None if no such task is known."""
         record = self.scheduler.find(task_id)
         job: Job | None = None if record is None else record.job
-        return None if job is None else job.result
+        return None if job is None else (job, job.wait(self._loop))
+
+    async def stored_result(self, task_id: str) -> TaskResult | None:
+        """The result of a task that has ended and that only the store remembers."""
+        return None if self._recovery is None else await self._recovery.result_of(task_id)
+
+    async def result(self, task_id: str) -> TaskResult | None:
+        """The result of a task that has ended and is remembered."""
+        record = self.scheduler.find(task_id)
+        if record is None:
+            return await self.stored_result(task_id)
+        job: Job = record.job
+        return job.result
+
+    async def status(self, task_id: str) -> TaskStatus | None:
+        """Where a task stands, as far as it is out; None if no such task is known."""
+        record = self.scheduler.find(task_id)
+        if record is None:
+            result = await self.stored_result(task_id)
+            return None if result is None else result.status
+        if record.finished and record.job.result is None:
+            # Its end is decided and not kept yet: it may still turn out otherwise.
+            return TaskStatus.RUNNING if record.attempt else TaskStatus.PENDING
+        return record.status
 
     def running_ids(self) -> list[str]:
         """Ids of the tasks that hold a slot."""
@@ -192,7 +225,7 @@ class Engine:
         scheduler, now = self.scheduler, self._clock.monotonic()
         oldest = scheduler.oldest_ready_at()
         return EngineState(
-            running=self._closed_because is None,
+            running=not self.reception.closed,
             at=now,
             queue_size=scheduler.pending,
             running_tasks=scheduler.running,
@@ -208,6 +241,8 @@ class Engine:
             memory_limit_mb=scheduler.memory.limit_mb,
             learned_memory_mb=self._learned.snapshot(),
             stale_reports=self._stale_reports,
+            waiting_for_registration={} if self._recovery is None else self._recovery.waiting_for_registration(),
+            store=None if self.journal is None else self.journal.statistics(),
             faults=self._faults.count,
         )
 
@@ -223,6 +258,8 @@ class Engine:
         record = self.scheduler.running_record(token)
         if record is not None:
             self._tell.progress(record, fraction, message)
+            if self.journal is not None:
+                self.journal.progressed(record, fraction, message)
 
     def attempt_ended(self, token: int, outcome: AttemptOutcome) -> None:
         """An attempt is over."""
@@ -245,11 +282,11 @@ class Engine:
 
     def close_intake(self, reason: str) -> None:
         """Accept and start nothing more; send away who waits for room; end what has not started."""
-        if self._closed_because is not None:
+        if not self.reception.close(reason):
             return
-        self._closed_because = reason
+        if self._recovery is not None:
+            self._recovery.stop()
         self.scheduler.pause()
-        self._intake.refuse_all(lambda record: self._not_running(record.id))
         self.scheduler.cancel_waiting(self._clock.monotonic())
         self._settle()
 
@@ -265,55 +302,10 @@ class Engine:
 
     def stop_timers(self) -> None:
         """Nothing is due any more."""
-        for timer in (self._timer, self._memory_timer):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._memory_timer = None
-
-    # ---- taking tasks in
-
-    def _prepare(self, task: ProcessingTask) -> TaskRecord:
-        if self._closed_because is not None:
-            raise self._not_running(getattr(task, "id", None))
-        return self._jobs.make(task)
-
-    def _accept(self, record: TaskRecord) -> None:
-        """Hand a record to the scheduler, and after it those that it waits for and that wait for room."""
-        accepted = [record]
-        while accepted:
-            item = accepted.pop()
-            self.scheduler.submit(item, self._clock.monotonic())
-            self._tell.submitted(item)
-            if item.memory_mb is not None:
-                self._watch_memory()
-            if len(self._intake):
-                for task_id in item.depends_on:
-                    self._intake.admit_id(task_id)
-
-    async def _wait_for_room(self, record: TaskRecord) -> None:
-        try:
-            await self._intake.wait(record)
-        except asyncio.CancelledError:
-            # Cancelled in the very step in which it was let in: whoever asked does not know of the task.
-            self.cancel_unseen(record)
-            raise
-
-    def cancel_unseen(self, record: TaskRecord) -> None:
-        """Cancel a task whose submitter was cancelled, if it was taken in after all."""
-        if self.scheduler.find(record.id) is record:
-            self.cancel(record.id)
-
-    def _no_room(self, task_id: str) -> QueueFullError:
-        return QueueFullError(
-            f"task {task_id!r} finds no room: {self.scheduler.pending} tasks wait and queue_size is "
-            f"{self.scheduler.queue_size}; use `await submit_task`, which waits for room",
-            task_id=task_id,
-        )
-
-    def _not_running(self, task_id: str | None) -> ProcessorNotRunningError:
-        return ProcessorNotRunningError(
-            f"task {task_id!r} is not accepted: the processor {self._closed_because}", task_id=task_id
-        )
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        self._memory.stop()
 
     # ---- carrying out
 
@@ -330,7 +322,7 @@ class Engine:
             self._settling = False
         self._arm()
         if self._conditions:
-            self._look_at_conditions()
+            self._conditions.look()
 
     def _carry_out_slice(self) -> None:
         commands = self._commands
@@ -355,22 +347,46 @@ class Engine:
         # By class and not by `match`: this runs twice per task, and taking a tuple apart by name costs more.
         record = command.record
         if isinstance(command, Start):
-            self._start_attempt(record, command.token)
+            self._start(record, command.token)
         elif isinstance(command, Finish):
-            self._publish(record)
+            self._finish(record)
         elif isinstance(command, Retried):
             self._tell.retried(record, command.delay, command.error)
+            if self.journal is not None:
+                self.journal.retried(record, command.delay, command.error)
         elif isinstance(command, Stop):
-            self.lanes[record.lane].stop(command.token, command.reason)
+            self._stop(record, command.token, command.reason)
         else:
             self._tell.attempt_ended(record, None, self._clock.monotonic())
             self.lanes[record.lane].abandon(command.token)
 
-    def _start_attempt(self, record: TaskRecord, token: int) -> None:
+    def _start(self, record: TaskRecord, token: int) -> None:
         if self.scheduler.running_record(token) is None:
             # Cancelled or given up after the decision and before this slice: what follows here already ends it.
             self._tell.attempt_started(record)
-            return
+        elif self.journal is None:
+            self._start_attempt(record, token)
+        else:
+            self.journal.start(record, token, self._start_stored)
+
+    def _start_stored(self, record: TaskRecord, token: int) -> None:
+        if self.lanes[record.lane].begins_at_once:
+            # The scheduler could not know when that would be; see ``traits_of``.
+            self.attempt_began(token)
+        self._start_attempt(record, token)
+
+    def _stop(self, record: TaskRecord, token: int, reason: StopReason) -> None:
+        if self.journal is not None:
+            if reason is StopReason.CANCELLED:
+                self.journal.cancelling(record)
+            if self.journal.withdraw(token):
+                self._tell.attempt_started(record)
+                if self.scheduler.running_record(token) is not None:
+                    self.attempt_ended(token, Stopped())
+                return
+        self.lanes[record.lane].stop(token, reason)
+
+    def _start_attempt(self, record: TaskRecord, token: int) -> None:
         job: Job = record.job
         task, spec, variables = job.task, job.spec, job.variables
         assert task is not None and spec is not None and variables is not None and record.slot is not None  # noqa: S101, PT018 - not ended yet
@@ -400,21 +416,35 @@ class Engine:
             logger.exception("the %s lane failed to take task %s", record.lane, record.id)
             self.attempt_ended(token, Raised(ErrorInfo.from_exception(error)))
 
-    def _publish(self, record: TaskRecord) -> None:
+    def _finish(self, record: TaskRecord) -> None:
+        result = make_result(record, record.job, self._clock.wall())
+        if self.journal is None:
+            self._publish(record, result)
+        else:
+            self.journal.finish(record, kept_for_later(result) if record.left else result, self._publish)
+
+    def _publish(self, record: TaskRecord, result: TaskResult) -> None:
         job: Job = record.job
         callback = None if job.task is None else job.task.callback
-        result = make_result(record, job, self._clock.wall())
         # Only the result is kept from here on.
         record.outcome = None
         job.resolve(result)
         self._tell.finished(record, result)
         if callback is not None:
             self.callbacks.submit(callback, result)
+        if job.entry is not None and job.entry.refused is not None:
+            self.scheduler.forget(record.id)
+        if self._conditions:
+            self._conditions.look()
 
     def _examined(self, record: TaskRecord, outcome: AttemptOutcome) -> AttemptOutcome:
         if outcome.measures.peak_memory_mb is not None:
             self._learned.observe(str(record.job.task.task_type), outcome.measures.peak_memory_mb)
-        return self._within_limit(record, outcome) if isinstance(outcome, Returned) else outcome
+        if isinstance(outcome, Returned):
+            outcome = self._within_limit(record, outcome)
+        if isinstance(outcome, Returned) and self.journal is not None:
+            outcome = self.journal.examined(record, outcome)
+        return outcome
 
     def _within_limit(self, record: TaskRecord, outcome: Returned) -> AttemptOutcome:
         limit = self._config.max_result_bytes
@@ -449,41 +479,14 @@ class Engine:
             self._faults.survived("the scheduler's timer", error)
         self._settle()
 
-    def _watch_memory(self) -> None:
-        """Look at memory now, and again as long as there is something to decide with it."""
-        if self._memory_timer is None:
-            self._on_memory_timer()
+    def _memory_changed(self, under_pressure: bool) -> None:
+        self.scheduler.memory_changed(under_pressure=under_pressure, now=self._clock.monotonic())
+        self._settle()
 
-    def _on_memory_timer(self) -> None:
-        self._memory_timer = None
-        try:
-            changed = self._gate.refresh()
-        except Exception as error:  # noqa: BLE001 - no descriptor is left, say; it is tried again, until then nothing changes
-            self._faults.survived("reading memory", error)
-            changed = False
-        if changed:
-            self.scheduler.memory_changed(
-                under_pressure=self._gate.under_pressure, now=self._clock.monotonic()
-            )  # fmt: skip
-            self._settle()
-        if self.scheduler.memory_matters:
-            self._memory_timer = self._loop.call_later(SAMPLE_INTERVAL_S, self._on_memory_timer)
-
-    def _until(self, condition: Callable[[], bool]) -> asyncio.Future[None]:
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._conditions.append((condition, future))
-        self._look_at_conditions()
-        return future
-
-    def _look_at_conditions(self) -> None:
-        """Wake whoever waits for something that holds now; drop whoever has gone."""
-        changed = False
-        for condition, future in self._conditions:
-            if not future.done() and condition():
-                future.set_result(None)
-            changed = changed or future.done()
-        if changed:
-            self._conditions = [item for item in self._conditions if not item[1].done()]
+    def type_registered(self, task_type: str) -> None:
+        """A processor function was registered."""
+        if self._recovery is not None:
+            self._recovery.type_registered(task_type)
 
 
 def _dependency_results(record: TaskRecord) -> DependencyResults:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections.abc import Callable
+from typing import Any
 
 from ..config import ProcessorConfig
 from ..errors import InvalidTaskError, PermanentError, ProcessorNotAvailableError
-from ..model import ProcessingTask, ProcessingType, TaskResult
+from ..model import LaneName, ProcessingTask, ProcessingType, TaskResult
 from ..monitoring.learned_memory import LearnedMemory
 from ..processors.registry import ProcessorRegistry, ProcessorSpec, failing
 from ..scheduling.records import TaskRecord
@@ -21,13 +23,23 @@ class Job:
     Once the result is there, task, function and context are let go: results are kept for long, payloads are not.
     """
 
-    __slots__ = ("result", "spec", "task", "task_type", "variables", "waiters")
+    __slots__ = ("entry", "result", "spec", "task", "task_type", "variables", "waiters")
 
-    def __init__(self, task: ProcessingTask, spec: ProcessorSpec, variables: contextvars.Context) -> None:
-        self.task: ProcessingTask | None = task
-        self.task_type = task.task_type
-        self.spec: ProcessorSpec | None = spec
-        self.variables: contextvars.Context | None = variables
+    def __init__(
+        self,
+        task_type: ProcessingType | str,
+        task: ProcessingTask | None = None,
+        spec: ProcessorSpec | None = None,
+        variables: contextvars.Context | None = None,
+        entry: Any = None,
+    ) -> None:
+        self.task = task
+        self.task_type = task_type
+        # None as long as no function is registered for the type of a task from the store.
+        self.spec = spec
+        self.variables = variables
+        # What the journal knows of the task; None without a journal.
+        self.entry = entry
         self.waiters: list[asyncio.Future[TaskResult]] | None = None
         self.result: TaskResult | None = None
 
@@ -71,12 +83,16 @@ class JobFactory:
         self._config = config
         self._learned = learned
 
-    def make(self, task: ProcessingTask) -> TaskRecord:
+    def make(self, task: ProcessingTask, entry: Callable[[ProcessingTask], Any] | None = None) -> TaskRecord:
         """Check a task and put everything together.
+
+        Args:
+            entry: makes the journal's entry of the task, if there is a journal.
 
         Raises:
             InvalidTaskError: a field cannot be used, or the payload is too large.
             ProcessorNotAvailableError: nothing is registered under the task's own type name.
+            UnserializableError: the journal cannot keep it.
         """
         if not isinstance(task, ProcessingTask):
             raise InvalidTaskError(f"submit a ProcessingTask (create_task makes one), not {type(task).__name__}")
@@ -84,17 +100,28 @@ class JobFactory:
         task.validate()
         self._check_size(task)
         spec = self._spec_of(task)
-        memory_intensive = task.memory_intensive or spec.memory_intensive
-        hints = Hints(
-            spec.is_async,
-            task.cpu_intensive or spec.cpu_intensive,
-            task.io_bound or spec.io_bound,
-            memory_intensive,
-            spec.lane,
-        )
+        return self._record(task, spec, contextvars.copy_context(), None if entry is None else entry(task))
+
+    def restore(self, task: ProcessingTask, entry: Any) -> TaskRecord:
+        """The record of a task that was accepted in an earlier run; without ``spec`` if its type is not registered."""
+        registered = self._registry.get(task.task_type) is not None
+        return self._record(task, self._spec_of(task) if registered else None, contextvars.Context(), entry)
+
+    def registered(self, record: TaskRecord) -> tuple[LaneName, float | None]:
+        """The type of a restored task has a function now: lane, and memory to set aside."""
+        job: Job = record.job
+        assert job.task is not None, f"{record} has ended"  # noqa: S101 - the caller asks for those that wait
+        job.spec = self._spec_of(job.task)
+        return self._place(job.task, job.spec)
+
+    def _record(
+        self, task: ProcessingTask, spec: ProcessorSpec | None, variables: contextvars.Context, entry: Any
+    ) -> TaskRecord:
+        # Where a task runs whose function is not known yet is found out when it is; see ``registered``.
+        lane, memory_mb = (LaneName.ASYNC, None) if spec is None else self._place(task, spec)
         return TaskRecord(
             task.id,
-            lane=route(hints),
+            lane=lane,
             priority=task.priority,
             timeout=task.timeout,
             max_retries=task.max_retries,
@@ -103,9 +130,20 @@ class JobFactory:
             dependency_timeout=(
                 self._config.dependency_timeout_s if task.dependency_timeout is None else task.dependency_timeout
             ),
-            memory_mb=self._memory_of(task) if memory_intensive else None,
-            job=Job(task, spec, contextvars.copy_context()),
+            memory_mb=memory_mb,
+            job=Job(task.task_type, task, spec, variables, entry),
         )
+
+    def _place(self, task: ProcessingTask, spec: ProcessorSpec) -> tuple[LaneName, float | None]:
+        memory_intensive = task.memory_intensive or spec.memory_intensive
+        hints = Hints(
+            spec.is_async,
+            task.cpu_intensive or spec.cpu_intensive,
+            task.io_bound or spec.io_bound,
+            memory_intensive,
+            spec.lane,
+        )
+        return route(hints), self._memory_of(task) if memory_intensive else None
 
     def _spec_of(self, task: ProcessingTask) -> ProcessorSpec:
         spec = self._registry.get(task.task_type)

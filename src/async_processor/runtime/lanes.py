@@ -65,9 +65,17 @@ def slot_names(lane: LaneName, count: int) -> list[str]:
     return [f"{lane.value}-{number}" for number in range(count)]
 
 
-def traits_of(lanes: Mapping[LaneName, Lane]) -> dict[LaneName, LaneTraits]:
-    """What the scheduler must know of each lane."""
+def traits_of(lanes: Mapping[LaneName, Lane], *, journaled: bool = False) -> dict[LaneName, LaneTraits]:
+    """What the scheduler must know of each lane.
+
+    Args:
+        journaled: whether the start of an attempt is written first: then none begins at once.
+    """
     return {
-        name: LaneTraits(tuple(lane.slots), begins_at_once=lane.begins_at_once, stop_grace=lane.stop_grace)
+        name: LaneTraits(
+            tuple(lane.slots),
+            begins_at_once=lane.begins_at_once and not journaled,
+            stop_grace=lane.stop_grace,
+        )
         for name, lane in lanes.items()
     }

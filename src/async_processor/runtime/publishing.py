@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from ..model import TaskResult, TaskStatus
@@ -39,6 +40,11 @@ def make_result(record: TaskRecord, job: Job, completed_at: datetime) -> TaskRes
         completed_at=completed_at,
         details=_NO_DETAILS if outcome is None else _details(outcome.measures),
     )
+
+
+def kept_for_later(result: TaskResult) -> TaskResult:
+    """The same, for a task that was ended by a shutdown only and stays in the store."""
+    return replace(result, error=f"{result.error}; it stays in the store and goes on at the next start")
 
 
 def run_time(record: TaskRecord) -> float:

@@ -15,6 +15,7 @@ logger = logging.getLogger("async_processor.shutdown")
 # After the time for draining there is one second in all for what remains; these are its parts.
 STOP_S = 0.4
 LANES_S = 0.3
+STORE_S = 0.3
 CLOSING_S = 0.15
 
 
@@ -30,7 +31,11 @@ async def shut_down(engine: Engine, registry: ProcessorRegistry, clock: Clock, t
     await _drained(engine, clock.monotonic() + STOP_S, clock, None)
     engine.abandon_running()
     engine.stop_timers()
-    await asyncio.gather(*(_bounded(lane.aclose(LANES_S), LANES_S * 2, lane.name) for lane in engine.lanes.values()))
+    closing = [_bounded(lane.aclose(LANES_S), LANES_S * 2, f"{lane.name} lane") for lane in engine.lanes.values()]
+    if engine.journal is not None:
+        # All attempts have ended or were given up by now: what lanes still report changes nothing.
+        closing.append(_bounded(engine.journal.aclose(STORE_S), STORE_S * 2, "store"))
+    await asyncio.gather(*closing)
     await engine.callbacks.aclose(CLOSING_S)
     await _close_processors(registry)
     engine.hub.stopped(clock.monotonic())
@@ -42,8 +47,9 @@ async def _drained(engine: Engine, deadline: float, clock: Clock, own: str | Non
         remaining = deadline - clock.monotonic()
         if remaining <= 0:
             return
-        _, ended = engine.waiter(running[0])
-        await asyncio.wait([ended], timeout=remaining)
+        waiter = engine.waiter(running[0])
+        if waiter is not None:
+            await asyncio.wait([waiter[1]], timeout=remaining)
 
 
 async def _close_processors(registry: ProcessorRegistry) -> None:

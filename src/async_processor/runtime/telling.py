@@ -12,6 +12,8 @@ from ..errors import (
     InvalidTaskError,
     ProcessorNotRunningError,
     QueueFullError,
+    StoreError,
+    UnserializableError,
 )
 from ..model import TaskPriority, TaskResult
 from ..monitoring.hub import ObserverHub
@@ -139,7 +141,9 @@ def _reason(error: AsyncProcessorError) -> str:
             return "cycle"
         case ProcessorNotRunningError():
             return "not_running"
-        case InvalidTaskError():
+        case InvalidTaskError() | UnserializableError():
             return "invalid"
+        case StoreError():
+            return "store"
         case _:
             return "not_available"

@@ -1,0 +1,249 @@
+"""Between the engine and its store: each thing is kept before it is acted on.
+
+- A task is accepted when it is kept; until then its submitter waits.
+- An attempt begins when its start is kept, so that it is counted even if it kills this process.
+- A result is out when the end is kept; until then the task has not ended for anybody outside.
+
+Changes are written in the order in which the scheduler decided them, and a store keeps that order. So the end of a
+task is kept before the start of those that waited for it, and acceptance and first start of an urgent task often go
+into one commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import datetime
+
+from ..clock import Clock
+from ..errors import AsyncProcessorError, UnserializableError
+from ..figures import StoreStatistics
+from ..model import ProcessingTask, TaskResult
+from ..outcome import ErrorInfo, Raised, Returned
+from ..scheduling.records import TaskRecord
+from ..storage.base import (
+    AttemptRetried,
+    AttemptStarted,
+    CancelRequested,
+    EncodedTask,
+    HandedBack,
+    Store,
+    StoredTask,
+    TaskAccepted,
+    TaskFinished,
+    TaskProgressed,
+)
+from ..storage.codec import encode_value
+from ..storage.task_codec import encode_outcome, encode_task
+
+logger = logging.getLogger("async_processor.store")
+
+PROGRESS_INTERVAL_S = 1.0
+
+
+class Entry:
+    """What the journal knows of one task.
+
+    Attributes:
+        encoded: the task in bytes, until it is written.
+        row: its number in the store; 0 before it is written.
+        key: the idempotency key, if the caller gave one.
+        value: the result in bytes, from the end of the attempt until it is written.
+        stored: whether the store has told what became of the task's acceptance.
+        refused: why it was not accepted.
+        waiter: its submitter, until then.
+        progress_at: when progress was last written.
+    """
+
+    __slots__ = ("encoded", "key", "progress_at", "refused", "row", "stored", "value", "waiter")
+
+    def __init__(self, encoded: EncodedTask | None = None, row: int = 0) -> None:
+        self.encoded = encoded
+        self.row = row
+        self.key = None if encoded is None else encoded.idempotency_key
+        self.value: bytes | None = None
+        self.stored = encoded is None
+        self.refused: AsyncProcessorError | None = None
+        self.waiter: asyncio.Future[None] | None = None
+        self.progress_at = float("-inf")
+
+
+class Journal:
+    """Writes what happens into a store, and tells when it is kept.
+
+    Args:
+        store: where to.
+        clock: dates what is written.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._starting: dict[int, TaskRecord] = {}
+        self._finishing = 0
+
+    # ---- life
+
+    async def open(self, forgotten: Callable[[Iterable[str]], None]) -> dict[str, str]:
+        """Take the store; gives the idempotency keys in it. Raises what ``Store.open`` raises."""
+        return await self._store.open(forgotten)
+
+    def unfinished(self) -> AsyncIterator[list[StoredTask]]:
+        """The tasks of earlier runs that have not ended."""
+        return self._store.unfinished()
+
+    async def find(self, task_ids: list[str]) -> dict[str, StoredTask]:
+        """What the store knows of these tasks."""
+        return await self._store.find(task_ids)
+
+    async def aclose(self, timeout: float) -> None:
+        """Write what is left and let the store go."""
+        await self._store.aclose(timeout)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no attempt waits to begin and no result to come out."""
+        return not self._starting and not self._finishing
+
+    def statistics(self) -> StoreStatistics:
+        """Figures of the store."""
+        return self._store.statistics()
+
+    # ---- taking tasks in
+
+    def entry(self, task: ProcessingTask) -> Entry:
+        """Put a task into bytes.
+
+        Raises:
+            UnserializableError: it cannot be kept as it is.
+        """
+        return Entry(encode_task(task, self._now()))
+
+    def accept(self, record: TaskRecord, told: Callable[[TaskRecord, AsyncProcessorError | None], None]) -> None:
+        """Write that a task was handed in; ``told`` whether it is kept."""
+        entry: Entry = record.job.entry
+        assert entry.encoded is not None, f"{record} is accepted twice"  # noqa: S101 - the scheduler refuses that
+        entry.row = self._store.new_row()
+        change = TaskAccepted(entry.row, entry.encoded)
+        entry.encoded = None
+
+        def done(error: AsyncProcessorError | None) -> None:
+            entry.stored, entry.refused = True, error
+            try:
+                told(record, error)
+            finally:
+                waiter, entry.waiter = entry.waiter, None
+                _settle(waiter, error)
+
+        self._store.write(change, done)
+
+    async def until_stored(self, record: TaskRecord) -> None:
+        """Return once a task is kept.
+
+        Raises:
+            AsyncProcessorError: it is not, and why.
+        """
+        entry: Entry = record.job.entry
+        if not entry.stored:
+            # Somebody who comes with the same idempotency key may wait beside the submitter.
+            entry.waiter = entry.waiter or self._loop.create_future()
+            await asyncio.shield(entry.waiter)
+        if entry.refused is not None:
+            raise entry.refused
+
+    # ---- attempts
+
+    def start(self, record: TaskRecord, token: int, begin: Callable[[TaskRecord, int], None]) -> None:
+        """Write that an attempt starts, then ``begin`` it; not if ``withdraw`` comes first."""
+        self._starting[token] = record
+
+        def done(error: AsyncProcessorError | None) -> None:
+            # With an error the store is closed, and so is the engine: nothing begins any more.
+            if self._starting.pop(token, None) is not None and error is None:
+                begin(record, token)
+
+        self._store.write(AttemptStarted(record.job.entry.row, record.attempt, self._now()), done)
+
+    def withdraw(self, token: int) -> bool:
+        """Do not begin this attempt. Whether it had not begun."""
+        return self._starting.pop(token, None) is not None
+
+    def retried(self, record: TaskRecord, delay: float, error: ErrorInfo) -> None:
+        """Write that an attempt failed and another is due."""
+        due = self._now() + delay
+        self._store.write(AttemptRetried(record.job.entry.row, record.attempt, due, error.message))
+
+    def cancelling(self, record: TaskRecord) -> None:
+        """Write that a running task was asked to end for good."""
+        self._store.write(CancelRequested(record.job.entry.row))
+
+    def progressed(self, record: TaskRecord, fraction: float, message: str) -> None:
+        """Write how far a task is, now and then."""
+        entry: Entry = record.job.entry
+        now = self._clock.monotonic()
+        if now - entry.progress_at >= PROGRESS_INTERVAL_S:
+            entry.progress_at = now
+            self._store.write(TaskProgressed(entry.row, fraction, message))
+
+    # ---- ends
+
+    def examined(self, record: TaskRecord, outcome: Returned) -> Returned | Raised:
+        """Put a result into bytes; a result that cannot be kept is a failure that no retry can mend."""
+        try:
+            record.job.entry.value = encode_value(outcome.value, "result")
+        except UnserializableError as error:
+            message = f"task {record.id!r}: the result cannot be stored: {error.message}"
+            failure = ErrorInfo(type_name="UnserializableError", message=message, permanent=True)
+            return Raised(failure, outcome.measures)
+        return outcome
+
+    def finish(self, record: TaskRecord, result: TaskResult, publish: Callable[[TaskRecord, TaskResult], None]) -> None:
+        """Write how a task ended, then ``publish`` its result."""
+        entry: Entry = record.job.entry
+        if entry.refused is not None or record.left:
+            if record.left and record.attempt:
+                self._store.write(HandedBack(entry.row))
+            publish(record, result)
+            return
+        self._finishing += 1
+
+        def done(error: AsyncProcessorError | None) -> None:
+            self._finishing -= 1
+            if error is not None:
+                logger.error("the end of task %s could not be stored, it will run again: %s", record.id, error)
+            publish(record, result)
+
+        self._store.write(self._finished(entry, record, result), done)
+
+    def end_stored(self, stored: StoredTask, result: TaskResult) -> None:
+        """Write the end of a task that is in the store and cannot be taken up."""
+        self._store.write(
+            TaskFinished(stored.row, result.status, self._now(), result.error, encode_outcome(result), None)
+        )  # fmt: skip
+
+    def _finished(self, entry: Entry, record: TaskRecord, result: TaskResult) -> TaskFinished:
+        # The result of an attempt that was stopped may have come too late: only what completed has one.
+        value, entry.value = (entry.value if result.ok else None), None
+        return TaskFinished(
+            entry.row, record.status, _seconds(result.completed_at), result.error, encode_outcome(result), value
+        )  # fmt: skip
+
+    def _now(self) -> float:
+        return _seconds(self._clock.wall())
+
+
+def _seconds(time: datetime) -> float:
+    return time.timestamp()
+
+
+def _settle(waiter: asyncio.Future[None] | None, error: AsyncProcessorError | None) -> None:
+    if waiter is None or waiter.done():
+        return
+    if error is None:
+        waiter.set_result(None)
+    else:
+        waiter.set_exception(error)
+        # It may be that nobody waits any more.
+        waiter.exception()
