@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -58,4 +59,5 @@ async def test_a_bad_payload_fails_once_and_says_what_to_send(
 
     assert (failed.status, failed.error_type, failed.attempts) == (TaskStatus.FAILED, "InvalidPayloadError", 1)
     assert field in (failed.error or "")
+    assert re.search(r"\b(?:must be|send)\b", failed.error or ""), failed.error
     assert after.status is TaskStatus.COMPLETED, after.error
