@@ -39,6 +39,13 @@ def nap(task: ProcessingTask) -> int:
     return os.getpid()
 
 
+def wait_for_file(task: ProcessingTask) -> int:
+    """Run until the test makes the file."""
+    while not Path(task.payload["path"]).exists():
+        time.sleep(0.005)
+    return os.getpid()
+
+
 def nap_after_deaths(task: ProcessingTask, context: TaskContext) -> int:
     """Say in which process it runs, and in the first attempts wait there for the end."""
     if context.attempt <= task.payload["deaths"]:

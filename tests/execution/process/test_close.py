@@ -56,24 +56,26 @@ async def test_closing_during_the_start_ends_what_was_begun(no_leaks: None, meth
         await lane.aclose(20.0)
 
 
-async def test_closing_ends_stubborn_attempts_in_time_and_hardly_holds_up_the_loop(no_leaks: None, tmp_path):  # D2
-    async with open_lane(2) as bench:
-        tokens = [bench.run(jobs.spin, slot=slot) for slot in range(2)]
-        for token in tokens:
-            await has_begun(bench, token)
+async def test_closing_ends_stubborn_attempts_in_time_and_hardly_holds_up_the_loop(no_leaks: None):  # D2
+    worst = []
+    for _ in range(3):
+        async with open_lane(2) as bench:
+            tokens = [bench.run(jobs.spin, slot=slot) for slot in range(2)]
+            for token in tokens:
+                await has_begun(bench, token)
 
-        began = time.monotonic()
-        async with LagMeter() as lag:
-            await bench.lane.aclose(2.0)
-        took = time.monotonic() - began
+            began = time.monotonic()
+            async with LagMeter() as lag:
+                await bench.lane.aclose(2.0)
+            took = time.monotonic() - began
+            worst.append(lag.worst)
 
-        assert set(bench.sink.ended.values()) == {Stopped()}
-        assert psutil.Process().children(recursive=True) == [] or all(
-            "resource_tracker" in " ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)
-        )
-        assert took <= 3.0
-        # 50 ms is the stated figure; several times that on a machine that may be busy.
-        assert lag.worst <= 0.25
+            assert set(bench.sink.ended.values()) == {Stopped()}
+            children = psutil.Process().children(recursive=True)
+            assert all("resource_tracker" in " ".join(child.cmdline()) for child in children)
+            assert took <= 3.0
+    # Asked of the best of several: what holds up the loop on a busy machine is often somebody else.
+    assert min(worst) <= 0.05
 
 
 async def test_an_idle_lane_closes_at_once(no_leaks: None):  # D1

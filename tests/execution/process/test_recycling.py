@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections import Counter
+from pathlib import Path
 
 import psutil
 import pytest
@@ -50,15 +51,19 @@ async def test_under_a_backlog_no_worker_runs_more_than_its_share_and_nothing_st
         assert sorted(waits)[-len(per_worker)] <= 0.5
 
 
-async def test_a_successor_is_ready_when_the_last_attempt_takes_its_time(no_leaks: None):  # P9
+async def test_a_successor_is_ready_when_the_last_attempt_takes_its_time(no_leaks: None, tmp_path: Path):  # P9
     async with open_lane(max_tasks_per_worker=2) as bench:
         first = value_of(await bench.outcome_of(jobs.my_pid))
-        assert value_of(await bench.outcome_of(jobs.nap, {"seconds": 1.0})) == first
-        began = time.monotonic()
-        second = value_of(await bench.outcome_of(jobs.my_pid))
+        gate = tmp_path / "go on"
+        last = bench.run(jobs.wait_for_file, {"path": str(gate)})
+        await has_begun(bench, last)
+        # The successor starts while the last attempt still runs.
+        await until(lambda: len(worker_pids()) == 2)
+        [successor] = worker_pids() - {first}
+        gate.touch()
 
-        assert second != first
-        assert time.monotonic() - began < 0.5
+        assert value_of(await bench.sink.outcome(last)) == first
+        assert value_of(await bench.outcome_of(jobs.my_pid)) == successor
         assert bench.lane.statistics().replaced_workers == 1
 
 
@@ -97,15 +102,17 @@ async def test_with_limits_of_0_a_worker_is_never_replaced(no_leaks: None):
         assert bench.lane.statistics().replaced_workers == 0
 
 
-async def test_a_successor_that_dies_while_it_waits_is_replaced_itself(no_leaks: None):
+async def test_a_successor_that_dies_while_it_waits_is_replaced_itself(no_leaks: None, tmp_path: Path):
     async with open_lane(max_tasks_per_worker=1) as bench:
-        running = bench.run(jobs.nap, {"seconds": 1.0})
+        gate = tmp_path / "go on"
+        running = bench.run(jobs.wait_for_file, {"path": str(gate)})
         await has_begun(bench, running)
         first = await pid_of(bench)
         # The only other worker there can be.
         await until(lambda: len(worker_pids()) == 2)
         [successor] = worker_pids() - {first}
         os.kill(successor, signal.SIGKILL)
+        gate.touch()
 
         assert value_of(await bench.sink.outcome(running)) == first
         assert value_of(await bench.outcome_of(jobs.my_pid)) not in (first, successor)
