@@ -52,11 +52,11 @@ class Entry:
         value: the result in bytes, from the end of the attempt until it is written.
         stored: whether the store has told what became of the task's acceptance.
         refused: why it was not accepted.
-        waiter: its submitter, until then.
+        waiters: whoever waits for that: its submitter, and others who came with the same idempotency key.
         progress_at: when progress was last written.
     """
 
-    __slots__ = ("encoded", "key", "progress_at", "refused", "row", "stored", "value", "waiter")
+    __slots__ = ("encoded", "key", "progress_at", "refused", "row", "stored", "value", "waiters")
 
     def __init__(self, encoded: EncodedTask | None = None, row: int = 0) -> None:
         self.encoded = encoded
@@ -65,7 +65,7 @@ class Entry:
         self.value: bytes | None = None
         self.stored = encoded is None
         self.refused: AsyncProcessorError | None = None
-        self.waiter: asyncio.Future[None] | None = None
+        self.waiters: list[asyncio.Future[None]] = []
         self.progress_at = float("-inf")
 
 
@@ -134,8 +134,10 @@ class Journal:
             try:
                 told(record, error)
             finally:
-                waiter, entry.waiter = entry.waiter, None
-                _settle(waiter, error)
+                for waiter in entry.waiters:
+                    if not waiter.done():
+                        waiter.set_result(None)
+                entry.waiters.clear()
 
         self._store.write(change, done)
 
@@ -147,9 +149,9 @@ class Journal:
         """
         entry: Entry = record.job.entry
         if not entry.stored:
-            # Somebody who comes with the same idempotency key may wait beside the submitter.
-            entry.waiter = entry.waiter or self._loop.create_future()
-            await asyncio.shield(entry.waiter)
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            entry.waiters.append(waiter)
+            await waiter
         if entry.refused is not None:
             raise entry.refused
 
@@ -236,14 +238,3 @@ class Journal:
 
 def _seconds(time: datetime) -> float:
     return time.timestamp()
-
-
-def _settle(waiter: asyncio.Future[None] | None, error: AsyncProcessorError | None) -> None:
-    if waiter is None or waiter.done():
-        return
-    if error is None:
-        waiter.set_result(None)
-    else:
-        waiter.set_exception(error)
-        # It may be that nobody waits any more.
-        waiter.exception()
