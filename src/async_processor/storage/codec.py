@@ -21,6 +21,7 @@ from msgspec import DecodeError, Raw
 from msgspec.msgpack import Decoder, Encoder
 
 from ..errors import StoreFormatError, UnserializableError
+from .nesting import check_nesting
 from .packing import is_plain, packed
 from .unpacking import extension, no_extension, unpacked
 
@@ -56,6 +57,7 @@ def decode_value(data: bytes) -> Any:
     """
     try:
         form = data[:1]
+        check_nesting(data)
         if form == _PLAIN_FORM:
             return _plain.decode(data)[0]
         if form == _EXACT_FORM:
@@ -84,7 +86,7 @@ def encode_within(value: Any, what: str, wrap: Callable[[Any, bool], Any]) -> by
                 pass
         return _encode(wrap(packed(value, what), True))
     except (OverflowError, ValueError) as error:
-        raise UnserializableError(f"{what} cannot be put into bytes: {error}") from None
+        raise UnserializableError(f"{what}, or what is kept with it, cannot be put into bytes: {error}") from None
     except RuntimeError as error:
         raise UnserializableError(
             f"{what} cannot be put into bytes ({error}); do not change it once it is handed over"

@@ -83,6 +83,8 @@ def _pack_timedelta(value: timedelta) -> bytes:
 
 
 def _unpack_timedelta(data: memoryview) -> timedelta:
+    if len(data) != _TIMEDELTA.size:
+        raise ValueError("an interval of another size")
     return timedelta(*_TIMEDELTA.unpack(data))
 
 

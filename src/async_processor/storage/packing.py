@@ -17,8 +17,11 @@ from .arrays import is_array, is_scalar, parts_of
 from .kinds import LEAVES, RAW, Leaf, Marker
 
 MAX_DEPTH = 100
-# A value may hold the same list a million times, but a ladder of lists that each hold the next twice has no end.
-MAX_REPEATS = 1_000_000
+# A value may hold the same list a million times, but a ladder of lists that each hold the next twice has no end. So
+# many containers on one level are looked at more closely,
+WIDE = 100_000
+# and so many items may be kept again because what holds them is there again.
+MAX_REPEATED = 10_000_000
 _SHOWN_STEPS = 12
 _SHOWN_KEY = 60
 
@@ -47,7 +50,7 @@ def is_plain(value: Any) -> bool:
                 return False
         if not below:
             return True
-        if len(below) > MAX_REPEATS and len(set(map(id, below))) < len(below):
+        if len(below) > WIDE and len(set(map(id, below))) < len(below):
             return False
         level = below
     return False
@@ -80,8 +83,10 @@ class _Refusal(Exception):  # noqa: N818 - caught where it is made into an error
 
 class _Packer:
     def __init__(self) -> None:
-        self._seen: set[int] = set()
-        self._repeats = 0
+        # By id: the container itself, so that the id stays its own; how much depth it had left; what was made of it,
+        # and of how many items.
+        self._known: dict[int, tuple[Any, int, Any, int]] = {}
+        self._items_kept = self._items_repeated = 0
 
     def pack(self, value: Any, depth: int) -> Any:
         kind = type(value)
@@ -96,18 +101,24 @@ class _Packer:
         if leaf is not None:
             return _leaf(leaf, value)
         if kind in _CONTAINERS:
-            self._enter(value, depth)
-            return _CONTAINERS[kind](self, value, depth - 1)
+            return self._container(value, depth)
         return _foreign(value)
 
-    def _enter(self, value: Any, depth: int) -> None:
+    def _container(self, value: Any, depth: int) -> Any:
         if depth == 0:
             raise _Refusal(f"is nested deeper than {MAX_DEPTH} levels, or contains itself; send something flatter")
-        if id(value) in self._seen:
-            self._repeats += 1
-            if self._repeats > MAX_REPEATS:
-                raise _Refusal("is reached by too many ways: a store would keep a copy for each; send less")
-        self._seen.add(id(value))
+        _, known_depth, made, items = self._known.get(id(value), (None, MAX_DEPTH + 1, None, 0))
+        if depth >= known_depth:
+            self._items_kept += items
+            self._items_repeated += items
+            if self._items_repeated > MAX_REPEATED:
+                raise _Refusal("is there too often: a store would keep a copy for each time; send less")
+            return made
+        before = self._items_kept
+        self._items_kept += 1 + len(value)
+        made = _CONTAINERS[type(value)](self, value, depth - 1)
+        self._known[id(value)] = (value, depth, made, self._items_kept - before)
+        return made
 
     def _items(self, items: Iterable[Any], depth: int) -> Iterator[Any]:
         for index, item in enumerate(items):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.msgpack import Decoder, Encoder
@@ -17,6 +17,7 @@ from ..errors import InvalidTaskError, StoreFormatError, UnserializableError
 from ..model import ProcessingTask, TaskPriority, TaskResult, parse_task_type
 from .base import EncodedTask, StoredTask
 from .codec import DAMAGE, cause, decode_value, decode_within, encode_within
+from .nesting import check_nesting
 from .unpacking import no_extension
 
 VERSION = 1
@@ -57,8 +58,10 @@ class _Outcome(msgspec.Struct, array_like=True, gc=False):
     details: dict[str, int | float]
 
 
-_read_spec = Decoder(_Spec, ext_hook=no_extension).decode
-_read_outcome = Decoder(_Outcome, ext_hook=no_extension).decode
+_Made = TypeVar("_Made", _Spec, _Outcome)
+
+_specs = Decoder(_Spec, ext_hook=no_extension)
+_outcomes = Decoder(_Outcome, ext_hook=no_extension)
 _write = Encoder().encode
 
 
@@ -99,8 +102,7 @@ def decode_task(encoded: EncodedTask) -> RestoredTask:
         StoreFormatError: it cannot be read; the message names it.
     """
     try:
-        spec = _read_spec(encoded.spec)
-        _check_version(spec.version)
+        spec = _read(_specs, encoded.spec)
         task = ProcessingTask(
             task_type=encoded.task_type,
             payload=decode_within(spec.payload, exact=spec.exact),
@@ -121,7 +123,7 @@ def decode_task(encoded: EncodedTask) -> RestoredTask:
             created_at=spec.created_at,
         )
     except InvalidTaskError as error:
-        raise StoreFormatError(f"stored {error.message}", task_id=encoded.id) from error
+        raise StoreFormatError(f"task {encoded.id!r} cannot be read: {error.message}", task_id=encoded.id) from error
     except (*DAMAGE, StoreFormatError) as error:
         raise _unreadable(encoded.id, "task", error) from error
     return RestoredTask(task, spec.missing)
@@ -159,9 +161,8 @@ def decode_result(stored: StoredTask) -> TaskResult:
     try:
         if stored.outcome is None:
             raise ValueError("has not ended")
-        outcome = _read_outcome(stored.outcome)
-        spec = _read_spec(encoded.spec)
-        _check_version(max(outcome.version, spec.version))
+        outcome = _read(_outcomes, stored.outcome)
+        spec = _read(_specs, encoded.spec)
         return TaskResult(
             task_id=encoded.id,
             status=stored.status,
@@ -203,7 +204,7 @@ def _encoded(task: ProcessingTask, submitted_at: float) -> EncodedTask:
             bool(task.cpu_intensive),
             bool(task.memory_intensive),
             bool(task.io_bound),
-            task.tags,  # type: ignore[arg-type]  # a set is written like a frozenset
+            frozenset(map(_text, task.tags)) if task.tags else task.tags,  # type: ignore[arg-type]  # a set is written like a frozenset
             task.on_dependency_failure,
             task.dependency_timeout,
             task.memory_mb,
@@ -224,8 +225,8 @@ def _encoded(task: ProcessingTask, submitted_at: float) -> EncodedTask:
 
 def _text(value: str) -> str:
     """A text that a store can have in a field of its own, and of no subclass."""
-    if not value.isascii():
-        value.encode()
+    if not value.isascii() and _clean(value) != value:
+        raise UnserializableError("its id, type, key, tags and the like must be texts without a lone surrogate")
     return value if type(value) is str else str.__str__(value)
 
 
@@ -233,9 +234,12 @@ def _clean(value: str | None) -> str | None:
     return None if value is None else value.encode("utf-8", "backslashreplace").decode()
 
 
-def _check_version(version: int) -> None:
-    if version != VERSION:
-        raise ValueError("made by a newer version of this library")
+def _read(decoder: Decoder[_Made], data: bytes) -> _Made:
+    check_nesting(data)
+    made = decoder.decode(data)
+    if made.version != VERSION:
+        raise StoreFormatError("damaged, or made by a newer version of this library")
+    return made
 
 
 def _unreadable(task_id: str, what: str, error: BaseException) -> StoreFormatError:
