@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -111,6 +112,11 @@ class SqliteProcessKit(SqliteKit):
     durability = "process"
 
 
+def sqlite_store(path: Path, **settings: Any) -> SqliteStore:
+    """A store whose clock stands still at ``NOW``."""
+    return SqliteStore(path, clock=WallClock(), **settings)
+
+
 KITS: dict[str, Callable[[Path], Kit]] = {
     "memory": MemoryKit,
     "sqlite-power": SqliteKit,
@@ -171,6 +177,12 @@ async def opened(store: Store) -> AsyncIterator[Desk]:
         yield desk
     finally:
         await store.aclose(WAIT_S)
+
+
+def say(*words: object) -> None:
+    """Print one line at once, for whoever reads it from another process."""
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
 
 
 def encoded(

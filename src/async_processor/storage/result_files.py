@@ -32,6 +32,7 @@ class ResultFiles:
     def __init__(self, path: str, *, durable: bool) -> None:
         self._folder = Path(f"{path}{SUFFIX}")
         self._durable = durable
+        self._made: set[Path] = set()
 
     def put(self, value: bytes) -> str:
         """Keep a value; returns the name by which it is found.
@@ -103,10 +104,12 @@ class ResultFiles:
             raise
 
     def _make_folder(self, folder: Path) -> None:
-        if not folder.is_dir():
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._sync(folder.parent)
-            self._sync(self._folder.parent)
+        if folder not in self._made:
+            # One by one: parents made on the way would be open to others.
+            for item in (self._folder, folder):
+                item.mkdir(mode=0o700, exist_ok=True)
+                self._sync(item.parent)
+            self._made.add(folder)
 
     def _sync(self, folder: Path) -> None:
         if self._durable:

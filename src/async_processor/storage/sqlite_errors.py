@@ -32,8 +32,8 @@ BAD_ROW = (
 )
 """What a row brings upon itself. Must be caught before ``MEDIUM``: SQLite's errors have one base."""
 
-MEDIUM = (sqlite3.Error, OSError, MemoryError)
-"""What disks, file systems and other programs do to a store."""
+MEDIUM = (sqlite3.Error, OSError, MemoryError, UnicodeDecodeError)
+"""What disks, file systems and other programs do to a store. A damaged schema comes as text that is none."""
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
 _RECOVER = (
@@ -72,7 +72,7 @@ def code_of(error: BaseException) -> int:
 
 def is_damage(error: BaseException) -> bool:
     """Whether it tells of a file that is no sound database."""
-    return code_of(error) in _DAMAGED
+    return code_of(error) in _DAMAGED or isinstance(error, UnicodeDecodeError)
 
 
 def reason_of(error: BaseException) -> str:

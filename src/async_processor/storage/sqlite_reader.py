@@ -17,6 +17,7 @@ from ..model import TaskStatus
 from .base import StoredTask
 from .result_files import ResultFiles
 from .sql_files import statements
+from .sqlite_errors import damaged
 from .sqlite_rows import finished_crc, remains, stored_task
 from .sqlite_schema import transaction
 
@@ -71,7 +72,10 @@ class Reader:
         finished = statements()["read_finished"].read(connection, keys)
         tasks = [self._readable(connection, columns, ids, needs, True) for columns in unfinished]
         tasks += [self._readable(connection, columns, ids, needs, False) for columns in finished]
-        return {ids[task.row]: task for task in tasks}
+        if any(task.task.id != ids[task.row] for task in tasks):
+            # The index leads to another task, which is sound itself.
+            raise damaged(self._path, "its index of ids is wrong")
+        return {task.task.id: task for task in tasks}
 
     def _readable(
         self, connection: sqlite3.Connection, columns: Sequence[Any], ids: dict[int, str], needs: _Needs,

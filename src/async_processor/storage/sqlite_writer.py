@@ -391,7 +391,7 @@ class Writer:
             return
         try:
             found = ask.read(self._connected(), self._reader)
-        except MEDIUM as error:
+        except MEDIUM_OR_REFUSED as error:
             self._post(ask.answer, None, translated(error, self._options.path))
         else:
             self._post(ask.answer, found, None)
