@@ -31,6 +31,12 @@ OUTPUT = {
         "process: in lane process, in a process of its own\n"
         "endless: timeout\n"
     ),
+    "durable.py": (
+        "life 1 ended with SIGKILL\n"
+        "20 bookings done, 1 of them in a second attempt\n"
+        "life 2 ended with exit code 0\n"
+        "20 stars of 20\n"
+    ),
     "observing.py": (
         "attempt 1 failed with RetryableError\n"
         "90% smells good\n"
@@ -63,6 +69,7 @@ def test_every_example_is_run_here_and_listed():
     assert [name for name in programs if f"({name})" not in listed] == []
 
 
+# S21: the key of durable.py's tasks is the same in every attempt and life.
 @pytest.mark.parametrize("name", OUTPUT)
 def test_an_example_prints_what_it_is_there_to_show(name: str, tmp_path: Path):
     ran = run(EXAMPLES / name, cwd=tmp_path)
