@@ -30,6 +30,7 @@ logger = logging.getLogger("async_processor.store")
 
 TRIES = 10
 PAUSE_S = 0.2
+ROWS_PER_TURN = 64
 
 
 class Recovery:
@@ -84,14 +85,15 @@ class Recovery:
     async def _read(self) -> int:
         count = 0
         async for chunk in self._journal.unfinished():
-            for stored in chunk:
+            # What the rows before started has its turn in between, and so has the rest of the program.
+            for start in range(0, len(chunk), ROWS_PER_TURN):
                 # A second try begins at the beginning.
-                if not self._known(stored.task.id):
+                new = [item for item in chunk[start : start + ROWS_PER_TURN] if not self._known(item.task.id)]
+                for stored in new:
                     self._judge(stored)
-                    count += 1
-            self._settle()
-            # The chunk before may have started tasks; they and the rest of the program have their turn.
-            await asyncio.sleep(0)
+                count += len(new)
+                self._settle()
+                await asyncio.sleep(0)
         return count
 
     def _judge(self, stored: StoredTask) -> None:
