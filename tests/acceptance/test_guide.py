@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -108,6 +109,21 @@ async def test_task_dependencies_carry_what_was_heard_and_felt(
     assert {"response", "provider", "model", "tokens_used"} <= final.result.keys()
 
 
+async def test_what_a_recording_says_of_itself_goes_before_what_the_payload_says(
+    processor: AdvancedAsyncProcessor, audio_bytes: bytes
+) -> None:
+    """The guide passes 44,100 for any recording; that of a file is in the file."""
+    answers = []
+    for more in ({}, {"sample_rate": 44100, "language": "en"}):
+        task = create_task(
+            ProcessingType.AUDIO_TRANSCRIPTION, {"audio_data": audio_bytes, **more}, TaskPriority.HIGH, timeout=30.0
+        )
+        answers.append(await processor.wait_for_task(await processor.submit_task(task), timeout=60.0))
+
+    assert answers[0].ok, answers[0].error
+    assert answers[1].result == answers[0].result
+
+
 # ---- Advanced configuration
 
 
@@ -153,6 +169,32 @@ def test_a_task_takes_every_field_of_the_guide() -> None:
     assert shown["tags"] == ["audio", "user_session"]
     assert shown["depends_on"] == ["parent_task_id"]
     assert shown["payload"]["audio_data"]["bytes"] == 100
+
+
+async def test_create_task_takes_every_option_of_the_guide() -> None:
+    options: dict[str, Any] = {
+        "priority": TaskPriority.HIGH, "timeout": 10.0, "max_retries": 3, "cpu_intensive": True,
+        "memory_intensive": True, "io_bound": True, "tags": {"debug", "user_session_123", "test_case"},
+        "depends_on": ["parent_task_id"],
+    }  # fmt: skip
+    task = create_task(ProcessingType.AI_RESPONSE, {"prompt": "Hello"}, **options)
+
+    assert task.id
+    assert (task.task_type, task.payload) == (ProcessingType.AI_RESPONSE, {"prompt": "Hello"})
+    assert {name: getattr(task, name) for name in options} == options | {"depends_on": ("parent_task_id",)}
+    assert json.loads(json.dumps(task.to_dict(), indent=2))["tags"] == ["debug", "test_case", "user_session_123"]
+
+
+async def test_profiling_and_detailed_logging_may_be_on(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with AdvancedAsyncProcessor(enable_monitoring=True, enable_profiling=True) as processor:
+        task = create_task(ProcessingType.CUSTOM, {"processor": lambda payload: payload["input"] * 2, "input": 21})
+        result = await processor.wait_for_task(await processor.submit_task(task), timeout=30.0)
+        metrics = await processor.get_performance_metrics()
+
+    assert result.result == 42
+    assert [attempt["task_id"] for attempt in metrics["slowest"]["custom"]] == [task.id]
+    assert "cpu_time" in result.details
 
 
 # ---- Performance monitoring
@@ -282,20 +324,25 @@ async def test_a_custom_task_brings_its_function(processor: AdvancedAsyncProcess
 async def test_status_and_result_can_be_asked_for(processor: AdvancedAsyncProcessor) -> None:
     release = asyncio.Event()
 
-    async def waits(task: ProcessingTask) -> None:
+    async def waits(task: ProcessingTask) -> str:
         await release.wait()
+        return "waited"
 
     processor.register_processor("waits", waits)
     task_id = await processor.submit_task(create_task("waits"))
     before = await processor.get_task_status(task_id), await processor.get_task_result(task_id)
+    await asyncio.sleep(0.001)  # so that it has run for a time that the guide's three digits show
     release.set()
     await processor.wait_for_task(task_id, timeout=30.0)
     status, result = await processor.get_task_status(task_id), await processor.get_task_result(task_id)
 
     assert before == (TaskStatus.RUNNING, None)
     assert status is TaskStatus.COMPLETED
+    assert status.value == "completed"
     assert result is not None
-    assert result.error is None
+    assert (result.task_id, result.status, result.result, result.error) == (task_id, status, "waited", None)
+    assert f"{result.execution_time:.3f}s" != "0.000s"
+    assert result.created_at < result.completed_at
     assert await processor.get_task_status("never submitted") is None
     assert await processor.get_task_result("never submitted") is None
     assert not await processor.cancel_task("never submitted")
@@ -321,7 +368,71 @@ async def test_ready_tasks_are_shown(processor: AdvancedAsyncProcessor) -> None:
     await processor.wait_until_idle(timeout=30.0)
 
 
+async def test_a_cancel_takes_the_dependents_with_it(processor: AdvancedAsyncProcessor) -> None:
+    async def waits(task: ProcessingTask) -> None:
+        await asyncio.Event().wait()
+
+    processor.register_processor("waits", waits)
+    parent = create_task("waits")
+    child = create_task("waits", depends_on=[parent.id])
+    grandchild = create_task("waits", depends_on=[child.id])
+    for task in (parent, child, grandchild):
+        await processor.submit_task(task)
+
+    cancelled = await processor.cancel_task(parent.id)
+
+    assert cancelled == [parent.id, child.id, grandchild.id]
+    for task_id in cancelled:
+        assert await processor.get_task_status(task_id) is TaskStatus.CANCELLED
+
+
+async def test_a_batch_is_submitted_at_once_and_waited_for(processor: AdvancedAsyncProcessor) -> None:
+    async def doubled(task: ProcessingTask) -> int:
+        return int(task.payload["number"]) * 2
+
+    processor.register_processor(ProcessingType.TEXT_ANALYSIS, doubled)
+    tasks = []
+    for number in range(50):
+        task = create_task(ProcessingType.TEXT_ANALYSIS, {"number": number}, TaskPriority.BATCH)
+        tasks.append(await processor.submit_task(task))
+
+    results = [await processor.wait_for_task(task_id) for task_id in tasks]
+
+    assert [result.result for result in results] == [2 * number for number in range(50)]
+
+
 # ---- Error handling
+
+
+async def test_a_task_is_tried_as_often_as_it_says() -> None:
+    async with AdvancedAsyncProcessor(config=ProcessorConfig(retry_base_s=0.01)) as processor:
+
+        async def fails(task: ProcessingTask) -> None:
+            raise ConnectionError("nobody answers")
+
+        processor.register_processor(ProcessingType.TEXT_ANALYSIS, fails)
+        task = create_task(ProcessingType.TEXT_ANALYSIS, {}, max_retries=3, timeout=10.0)
+        result = await processor.wait_for_task(await processor.submit_task(task), timeout=30.0)
+
+    assert (result.status, result.attempts) == (TaskStatus.FAILED, 4)
+    assert "nobody answers" in (result.error or "")
+
+
+async def test_a_wait_that_takes_too_long_leaves_the_task_to_be_cancelled(processor: AdvancedAsyncProcessor) -> None:
+    async def waits(task: ProcessingTask) -> None:
+        await asyncio.Event().wait()
+
+    processor.register_processor("waits", waits)
+    task_id = await processor.submit_task(create_task("waits"))
+
+    # Under the name that the guide uses.
+    with pytest.raises(asyncio.TimeoutError):
+        await processor.wait_for_task(task_id, timeout=0.01)
+    before = await processor.get_task_status(task_id)
+    await processor.cancel_task(task_id)
+
+    assert before is TaskStatus.RUNNING
+    assert await processor.get_task_status(task_id) is TaskStatus.CANCELLED
 
 
 async def test_every_end_has_its_status(processor: AdvancedAsyncProcessor) -> None:
