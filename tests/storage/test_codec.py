@@ -46,8 +46,8 @@ MIB = 1 << 20
 
 ONE_OF_EACH = [
     None, True, -1, 1.5, "\N{TEDDY BEAR}", b"a", [{"a": {}}], (1, ()), 2**70, {2}, frozenset({3}), {(1,): 4},
-    Decimal("1.5"), UUID(int=1), bytearray(b"a"), datetime(2026, 1, 1, tzinfo=UTC), date(2026, 1, 2), time(1, 2, fold=1),
-    timedelta(-1, 2, 3), ProcessingType.CUSTOM, TaskPriority.LOW, TaskStatus.FAILED, LaneName.RAY,
+    Decimal("1.5"), UUID(int=1), bytearray(b"a"), datetime(2026, 1, 1, tzinfo=UTC), date(2026, 1, 2),
+    time(1, 2, fold=1), timedelta(-1, 2, 3), ProcessingType.CUSTOM, TaskPriority.LOW, TaskStatus.FAILED, LaneName.RAY,
     np.arange(2, dtype="<i2"), np.float32(1),
 ]  # fmt: skip
 
@@ -482,11 +482,14 @@ def test_depth_ends_no_program_that_has_raised_the_recursion_limit():  # S16
         "for data in (b'\\x91' * 10**6, b'\\x92' + b'\\x81\\xa1a' * 10**6, b'\\x91' + b'\\xdc\\0\\2\\xc0' * 10**5):\n"
         "    try: decode_value(data)\n"
         "    except StoreFormatError: print('refused')\n"
+        "from async_processor.storage.task_codec import decode_task, EncodedTask\n"
+        "try: decode_task(EncodedTask('a', 'b', 1, 0.0, 0.0, None, (), b'\\x9f\\x01\\xc2' + b'\\x91' * 10**6))\n"
+        "except StoreFormatError: print('refused')\n"
     )
 
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=25, check=True)
 
-    assert ended.stdout.split() == ["refused"] * 3
+    assert ended.stdout.split() == ["refused"] * 4
 
 
 @given(values, st.integers(0, 6))

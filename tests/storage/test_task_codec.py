@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import ChainMap
 from dataclasses import fields, replace
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -240,7 +238,7 @@ def test_a_column_of_a_wrong_value_is_refused_with_the_task(changed: dict[str, A
         b"\x9f\x01\xc2" + b"\x91" * 1_000_000,
         b"\x9f\x01\xc2\xdd\xff\xff\xff\xff",
         b"\x9f\x01\xc3\xd4\x63a",
-        b"\x9f\x01\xc2\xd4\x01a",
+        b"\x9f\x01\xc2\x81\xa1a\xd4\x01a",
     ],
     ids=["pickle", "a million deep", "4 Gi declared", "unknown extension", "extension in plain"],
 )
@@ -350,11 +348,3 @@ def test_an_outcome_is_kept_whatever_its_texts_hold():
     found = decode_result(replace(ended(), outcome=encode_outcome(result), value=None, status=TaskStatus.FAILED))
 
     assert (found.error, found.error_type, found.traceback) == ("\\ud800", "E\\udfff", "line\\ud800")
-
-
-def test_importing_the_package_loads_no_msgspec():
-    program = "import async_processor, sys; print('msgspec' in sys.modules)"
-
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=25, check=True)
-
-    assert loaded.stdout.split() == ["False"]
