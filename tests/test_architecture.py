@@ -80,7 +80,7 @@ PUBLIC_NAMES = {
     "DependencyResults", "DuplicateTaskError", "InvalidPayloadError", "InvalidTaskError", "MissingExtraError",
     "Observer", "PerformanceMonitor", "PermanentError", "ProcessingTask", "ProcessingType", "ProcessorConfig",
     "ProcessorNotAvailableError", "ProcessorNotRunningError", "QueueFullError", "RetryableError", "SpeechConfig",
-    "TaskCancelledError", "TaskContext", "TaskFailedError", "TaskManager", "TaskPriority", "TaskResult", "TaskStatus",
+    "StoreError", "StoreLockedError", "TaskCancelledError", "TaskContext", "TaskFailedError", "TaskManager", "TaskPriority", "TaskResult", "TaskStatus",
     "TaskTimeoutError", "UnknownTaskError", "WorkerDiedError", "create_processor", "create_task",
 }  # fmt: skip
 
