@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,51 @@ async def test_nobody_takes_the_store_while_its_owner_hangs(tmp_path: Path):  # 
 
     assert result.ok, result.error
     assert len(started) == 1
+
+
+# ---- rows that cannot be read
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE tasks SET spec = x'80' WHERE id = 'bad'",
+        "UPDATE tasks SET priority = 99 WHERE id = 'bad'",
+    ],
+)
+async def test_one_row_that_cannot_be_read_is_set_aside_and_the_others_run(tmp_path: Path, damage: str):  # S10
+    entered = asyncio.Event()
+
+    async def waits(_task: ProcessingTask) -> None:
+        entered.set()
+        await asyncio.sleep(3_600.0)
+
+    first = processor(tmp_path, max_workers=1)
+    first.register_processor("waits", waits)
+    await first.start()
+    await first.submit_task(create_task("waits", id="waits"))
+    await entered.wait()
+    for number in range(300):
+        await first.submit_task(create_task("double", {"number": number}, id=f"good-{number}"))
+    await first.submit_task(create_task("double", {"number": 0}, id="bad"))
+    await first.submit_task(create_task("double", {"number": 0}, id="leaf", depends_on=["bad"]))
+    await first.shutdown(timeout=0)
+    with closing(sqlite3.connect(tmp_path / "tasks.db")) as database, database:
+        database.execute("PRAGMA ignore_check_constraints = ON")
+        assert database.execute(damage).rowcount == 1
+
+    second = processor(tmp_path)
+    second.register_processor("waits", double_nothing)
+    async with second:
+        good = [await second.wait_for_task(f"good-{number}", timeout=20) for number in range(300)]
+        leaf = await second.wait_for_task("leaf", timeout=20)
+        bad = await second.wait_for_task("bad", timeout=20)
+        report = await second.health()
+
+    assert [result.result for result in good] == [2 * number for number in range(300)]
+    assert (bad.status, leaf.status) == (TaskStatus.FAILED, TaskStatus.CANCELLED)
+    assert "bad" in (leaf.error or "")
+    assert report.word == "degraded"
 
 
 # ---- a task that kills its process
