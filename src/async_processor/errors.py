@@ -22,7 +22,7 @@
     │   ├── InvalidPayloadError       (ValueError)  the payload is wrong; says what to send instead
     │   ├── ProcessorNotAvailableError              nothing is registered for the type, or it cannot run here
     │   ├── AuthenticationError                     a provider refused the credentials
-    │   ├── UnserializableError       (TypeError)   function, payload or result cannot cross to a process
+    │   ├── UnserializableError       (TypeError)   something cannot cross to a process, or be kept in a store
     │   └── SizeLimitError            (ValueError)  payload or result is larger than the limit
     ├── RetryableError                              an attempt failed and says when to try again
     │   └── ProviderError                           a provider did not answer, or not usefully
@@ -167,7 +167,7 @@ class AuthenticationError(PermanentError):
 
 
 class UnserializableError(PermanentError, TypeError):
-    """A function, payload or result cannot be sent to or from a worker process."""
+    """A function, payload or result cannot be sent to or from a worker process, or be kept in a store."""
 
 
 class SizeLimitError(PermanentError, ValueError):

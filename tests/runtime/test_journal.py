@@ -12,6 +12,7 @@ import pytest
 from async_processor import (
     AdvancedAsyncProcessor,
     DuplicateTaskError,
+    InvalidTaskError,
     ProcessingTask,
     ProcessorConfig,
     ProcessorNotRunningError,
@@ -451,6 +452,25 @@ async def test_a_result_that_cannot_be_kept_fails_the_task_once(lives: Lives) ->
 
     assert (result.status, result.attempts) == (TaskStatus.FAILED, 1)
     assert "the result cannot be stored" in (result.error or "")
+    await lives.end(processor)
+
+
+@living
+async def test_what_is_small_in_memory_and_large_in_the_store_is_refused(lives: Lives) -> None:
+    processor = await lives.begin(config=replace(CONFIG, max_payload_bytes=100_000, max_result_bytes=100_000))
+    shared = ["x" * 1_000] * 50
+
+    async def ladder(_task: ProcessingTask) -> Any:
+        return [shared] * 50
+
+    processor.register_processor("ladder", ladder)
+
+    with pytest.raises(InvalidTaskError, match="max_payload_bytes"):
+        await processor.submit_task(create_task("value", {"value": [shared] * 50}, id="a"))
+    (result,) = await results(processor, await submitted(processor, create_task("ladder")))
+
+    assert (result.status, result.attempts, result.error_type) == (TaskStatus.FAILED, 1, "SizeLimitError")
+    assert await processor.get_task_status("a") is None
     await lives.end(processor)
 
 

@@ -121,7 +121,7 @@ class Engine:
         from .journal import Journal
         from .recovery import Recovery
 
-        self.journal = Journal(store, self._clock)
+        self.journal = Journal(store, self._clock, self._config)
         self._recovery = Recovery(
             scheduler=self.scheduler,
             journal=self.journal,

@@ -17,7 +17,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
 
 from ..clock import Clock
-from ..errors import AsyncProcessorError, UnserializableError
+from ..config import ProcessorConfig
+from ..errors import AsyncProcessorError, InvalidTaskError, UnserializableError
 from ..figures import StoreStatistics
 from ..model import ProcessingTask, TaskResult
 from ..outcome import ErrorInfo, Raised, Returned
@@ -40,6 +41,8 @@ from ..storage.task_codec import encode_outcome, encode_task
 logger = logging.getLogger("async_processor.store")
 
 PROGRESS_INTERVAL_S = 1.0
+# What bytes and lengths of small values take beyond the values themselves.
+SLACK_BYTES = 1_000_000
 
 
 class Entry:
@@ -75,10 +78,13 @@ class Journal:
     Args:
         store: where to.
         clock: dates what is written.
+        config: how large payloads and results may be. Checked again in bytes: what is shared within a value is counted
+            once by ``payload_size``, and written as often as it is met.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, config: ProcessorConfig) -> None:
         self._store = store
+        self._config = config
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._starting: dict[int, TaskRecord] = {}
@@ -118,8 +124,18 @@ class Journal:
 
         Raises:
             UnserializableError: it cannot be kept as it is.
+            InvalidTaskError: it would be too large.
         """
-        return Entry(encode_task(task, self._now()))
+        encoded = encode_task(task, self._now())
+        limit = self._config.max_payload_bytes + SLACK_BYTES
+        if len(encoded.spec) > limit:
+            raise InvalidTaskError(
+                f"the payload of task {task.id!r} takes {len(encoded.spec):,} bytes in the store, more than "
+                "max_payload_bytes; what it holds several times is written as often",
+                field="payload",
+                task_id=task.id,
+            )
+        return Entry(encoded)
 
     def accept(self, record: TaskRecord, told: Callable[[TaskRecord, AsyncProcessorError | None], None]) -> None:
         """Write that a task was handed in; ``told`` whether it is kept."""
@@ -194,11 +210,12 @@ class Journal:
     def examined(self, record: TaskRecord, outcome: Returned) -> Returned | Raised:
         """Put a result into bytes; a result that cannot be kept is a failure that no retry can mend."""
         try:
-            record.job.entry.value = encode_value(outcome.value, "result")
+            value = encode_value(outcome.value, "result")
         except UnserializableError as error:
-            message = f"task {record.id!r}: the result cannot be stored: {error.message}"
-            failure = ErrorInfo(type_name="UnserializableError", message=message, permanent=True)
-            return Raised(failure, outcome.measures)
+            return _unkept(record, outcome, "UnserializableError", error.message)
+        if len(value) > self._config.max_result_bytes + SLACK_BYTES:
+            return _unkept(record, outcome, "SizeLimitError", f"it takes {len(value):,} bytes, over max_result_bytes")
+        record.job.entry.value = value
         return outcome
 
     def finish(self, record: TaskRecord, result: TaskResult, publish: Callable[[TaskRecord, TaskResult], None]) -> None:
@@ -238,3 +255,8 @@ class Journal:
 
 def _seconds(time: datetime) -> float:
     return time.timestamp()
+
+
+def _unkept(record: TaskRecord, outcome: Returned, kind: str, why: str) -> Raised:
+    message = f"task {record.id!r}: the result cannot be stored: {why}"
+    return Raised(ErrorInfo(type_name=kind, message=message, permanent=True), outcome.measures)
