@@ -22,7 +22,7 @@ demo: $(VENV)/demo.stamp ## a spoken sentence through transcription, emotion, re
 	$(BIN)/async-processor talk $(DEMO_AUDIO)
 
 test: $(VENV)/dev.stamp lint types ## lint, types and all tests but the nightly ones
-	@scripts/system-packages flite
+	@scripts/system-packages flite espeak-ng strace
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/dev.stamp ## style and format (ruff)
@@ -33,7 +33,7 @@ types: $(VENV)/dev.stamp ## types of the package (mypy, strict)
 	$(BIN)/python -m mypy
 
 nightly: $(VENV)/dev.stamp ## the tests that take too long for every run
-	@scripts/system-packages flite
+	@scripts/system-packages flite espeak-ng strace
 	$(BIN)/python -m pytest -m nightly --timeout 3600
 
 bench: $(VENV)/bench.stamp ## the figures we claim, measured here
