@@ -1,7 +1,7 @@
 """What became of a transaction whose commit failed.
 
-It may be there: the pages can have reached the write-ahead log before ``fsync`` reported its error. A transaction is
-there as a whole or not at all, so it is enough to look for one task that it accepted. One that accepted none need not
+It may be there: the pages can have reached the write-ahead log before ``fsync`` reported its error; whether they did,
+only a new opening of the log tells. A transaction is there as a whole or not at all, so it is enough to look for one task that it accepted. One that accepted none need not
 be looked for: all other changes may be made a second time, and nothing comes of it.
 """
 
@@ -24,11 +24,11 @@ class Outcome(Enum):
 
 
 def outcome_of(rows: Sequence[int], connection: sqlite3.Connection, *, durable: bool) -> Outcome:
-    """Look on a connection that was opened since, and make sure that it stays as it was seen.
+    """Look, and make sure that it stays as it was seen.
 
     Args:
         rows: of the tasks that the transaction accepted.
-        connection: a new one.
+        connection: opened since, unless the error left no doubt.
         durable: whether what is there must survive a power cut.
 
     Raises:

@@ -75,6 +75,19 @@ def is_damage(error: BaseException) -> bool:
     return code_of(error) in _DAMAGED or isinstance(error, UnicodeDecodeError)
 
 
+def is_certain(error: BaseException) -> bool:
+    """Whether a transaction that failed with it did not happen: there was no room or no lock for it, or a file beside
+    the database could not be written. What a disk reports in the middle of a commit leaves everything open.
+
+    Then the connection can go on; to open it anew needs room for its files, which there may not be.
+    """
+    return isinstance(error, OSError) or code_of(error) in (
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+    )
+
+
 def reason_of(error: BaseException) -> str:
     """What is wrong and what would help, in words."""
     if isinstance(error, OSError):

@@ -30,7 +30,7 @@ from .result_files import ResultFiles
 from .sql_files import statements
 from .sqlite_changes import Changes, Ends, carry_out
 from .sqlite_doubt import Outcome, outcome_of
-from .sqlite_errors import BAD_ROW, MEDIUM, reason_of, refused, translated
+from .sqlite_errors import BAD_ROW, MEDIUM, is_certain, reason_of, refused, translated
 from .sqlite_lock import StoreLock
 from .sqlite_reader import Reader
 from .sqlite_retention import Limits, Retention
@@ -183,9 +183,7 @@ class Writer:
                 # What cannot be cut back now is by the next opening.
                 self._connection.execute("PRAGMA busy_timeout = 100")
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.close()
-            self._connection = None
+            self._disconnect()
         self._lock.release()
 
     def _post(self, function: Callable[..., None], *arguments: object) -> None:
@@ -302,6 +300,12 @@ class Writer:
                 connection.execute("RELEASE one")
         return ends
 
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = connect(self._options.path, self._options.durability)
@@ -330,10 +334,8 @@ class Writer:
             # Taken out before anyone can think that it was never tried.
             del self._waiting[: len(batch)]
         self._fails(error)
-        with contextlib.suppress(sqlite3.Error):
-            if self._connection is not None:
-                self._connection.close()
-        self._connection = None
+        if not is_certain(error):
+            self._disconnect()
         try:
             connection = self._connected()
             outcome = outcome_of(batch_rows(batch), connection, durable=self._options.durability == "power")
