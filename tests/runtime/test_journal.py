@@ -133,7 +133,9 @@ async def test_what_waited_and_what_ran_goes_on_after_a_crash(lives: Lives) -> N
 
     assert [result.result for result in ended] == ["rested"] * 4
     assert [result.attempts for result in ended] == [2, 2, 1, 1]
-    assert lives.bodies.began == [("nap-0", 1), ("nap-1", 1), ("nap-0", 2), ("nap-1", 2), ("nap-2", 1), ("nap-3", 1)]
+    # Two at a time, whose first steps may come in either order.
+    began = [sorted(lives.bodies.began[start : start + 2]) for start in (0, 2, 4)]
+    assert began == [[("nap-0", 1), ("nap-1", 1)], [("nap-0", 2), ("nap-1", 2)], [("nap-2", 1), ("nap-3", 1)]]
     await lives.end(second)
 
 
