@@ -13,13 +13,15 @@ from async_processor.testing import RecordingObserver, run_virtual, virtual_proc
 
 SEEDS = 500
 ROUNDS = 20
+# In portions, so that each stays far below the time that a test may take.
+PORTIONS = range(5)
 CONFIG = ProcessorConfig(retry_base_s=0.1, max_wait_s=5.0)
 
 Round = Callable[[AdvancedAsyncProcessor, int], Awaitable[None]]
 
 
-def every_schedule(one_round: Round, **options: Any) -> None:
-    """Run ``ROUNDS`` rounds under each of ``SEEDS`` seeds, on one processor each; between them it must be idle."""
+def every_schedule(one_round: Round, portion: int, **options: Any) -> None:
+    """Run ``ROUNDS`` rounds under each seed of a portion, on one processor each; between them it must be idle."""
 
     async def rounds() -> None:
         observer = RecordingObserver()
@@ -35,7 +37,7 @@ def every_schedule(one_round: Round, **options: Any) -> None:
                 assert all(record is None for record in engine.scheduler.slots().values())
         observer.assert_one_result_per_task()
 
-    for seed in range(SEEDS):
+    for seed in range(portion, SEEDS, len(PORTIONS)):
         try:
             run_virtual(rounds, seed=seed)
         except BaseException as error:
@@ -55,7 +57,8 @@ async def nap(task: Any) -> str:
 
 
 @pytest.mark.timeout(300)
-def test_retries_and_released_dependents_never_park_behind_a_full_queue():  # E5
+@pytest.mark.parametrize("portion", PORTIONS)
+def test_retries_and_released_dependents_never_park_behind_a_full_queue(portion: int):  # E5
     async def one_round(processor: AdvancedAsyncProcessor, number: int) -> None:
         processor.register_processor("fail", fail_once)
         root = create_task("fail", id=f"root-{number}")
@@ -66,11 +69,12 @@ def test_retries_and_released_dependents_never_park_behind_a_full_queue():  # E5
             result = await processor.wait_for_task(task.id)
             assert (result.status, result.attempts) == (TaskStatus.COMPLETED, 2)
 
-    every_schedule(one_round, queue_size=1, max_workers=1)
+    every_schedule(one_round, portion, queue_size=1, max_workers=1)
 
 
 @pytest.mark.timeout(300)
-def test_a_task_that_is_cancelled_as_it_completes_is_one_or_the_other():  # E11
+@pytest.mark.parametrize("portion", PORTIONS)
+def test_a_task_that_is_cancelled_as_it_completes_is_one_or_the_other(portion: int):  # E11
     seen = set()
 
     async def one_round(processor: AdvancedAsyncProcessor, number: int) -> None:
@@ -87,12 +91,13 @@ def test_a_task_that_is_cancelled_as_it_completes_is_one_or_the_other():  # E11
         assert (result.result, result.error is None) == ((None, False) if cancelled else ("rested", True))
         seen.add(result.status)
 
-    every_schedule(one_round, max_workers=1)
+    every_schedule(one_round, portion, max_workers=1)
     assert seen == {TaskStatus.CANCELLED, TaskStatus.COMPLETED}
 
 
 @pytest.mark.timeout(300)
-def test_a_submitter_that_is_cancelled_while_it_waits_for_room_takes_nothing_with_it():  # E18
+@pytest.mark.parametrize("portion", PORTIONS)
+def test_a_submitter_that_is_cancelled_while_it_waits_for_room_takes_nothing_with_it(portion: int):  # E18
     cancelled_after_it_was_let_in = 0
 
     async def one_round(processor: AdvancedAsyncProcessor, number: int) -> None:
@@ -118,7 +123,7 @@ def test_a_submitter_that_is_cancelled_while_it_waits_for_room_takes_nothing_wit
         assert not submitters[3].cancelled()
         assert all([(await processor.wait_for_task(item)).ok for item in first])
 
-    every_schedule(one_round, queue_size=1, max_workers=1)
+    every_schedule(one_round, portion, queue_size=1, max_workers=1)
     assert cancelled_after_it_was_let_in > 0, "the race was never run"
 
 
@@ -130,7 +135,8 @@ async def settled(processor: AdvancedAsyncProcessor, task_id: str) -> Any:
 
 
 @pytest.mark.timeout(300)
-def test_a_slot_that_becomes_free_as_its_next_task_is_cancelled_goes_to_the_one_after():  # E18
+@pytest.mark.parametrize("portion", PORTIONS)
+def test_a_slot_that_becomes_free_as_its_next_task_is_cancelled_goes_to_the_one_after(portion: int):  # E18
     async def one_round(processor: AdvancedAsyncProcessor, number: int) -> None:
         processor.register_processor("nap", nap)
         ids = [await processor.submit_task(create_task("nap")) for _ in range(4)]
@@ -141,4 +147,4 @@ def test_a_slot_that_becomes_free_as_its_next_task_is_cancelled_goes_to_the_one_
         assert [item.ok for item in results] == [True, False, True, True]
         assert cancelled == [ids[1]]
 
-    every_schedule(one_round, max_workers=1)
+    every_schedule(one_round, portion, max_workers=1)
