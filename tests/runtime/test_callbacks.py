@@ -11,6 +11,7 @@ import pytest
 from tests.runtime.support import ends, knows, running_processor, until
 
 from async_processor import ProcessorConfig, TaskResult, TaskStatus, create_task
+from async_processor.runtime.callbacks import MAX_CONCURRENT, MAX_HANGING
 
 
 async def test_a_callback_gets_the_result_once_and_can_see_it() -> None:  # E25
@@ -125,3 +126,32 @@ async def test_a_callback_that_hangs_is_given_up_after_its_time(caplog: pytest.L
         await until(lambda: caplog.records)
 
         assert f"the callback of task {hanging.id} did not end within" in caplog.text
+
+
+async def test_callbacks_that_hang_in_their_threads_do_not_add_up(caplog: pytest.LogCaptureFixture) -> None:  # E19
+    release = threading.Event()
+
+    def hang(result: TaskResult) -> None:
+        release.wait(30)
+
+    def threads() -> int:
+        return sum(thread.name.startswith("callback-") for thread in threading.enumerate())
+
+    async with running_processor(config=ProcessorConfig(callback_timeout_s=0.02)) as processor:
+        tasks = [create_task("value", callback=hang) for _ in range(3 * MAX_HANGING)]
+        for task in tasks:
+            await processor.submit_task(task)
+        await until(lambda: len(caplog.records) == len(tasks))
+
+        # The last of them may have begun together, before any was given up.
+        assert MAX_HANGING <= threads() <= MAX_HANGING + MAX_CONCURRENT
+        assert f"{MAX_HANGING} callbacks that were given up still hold their threads" in caplog.text
+        release.set()
+        await until(lambda: threads() == 0)
+        heard: asyncio.Queue[TaskResult] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        await processor.submit_task(
+            create_task("value", callback=lambda result: loop.call_soon_threadsafe(heard.put_nowait, result))
+        )
+        async with asyncio.timeout(30):
+            assert (await heard.get()).ok

@@ -3,7 +3,8 @@
 A coroutine function runs on the event loop, anything else in a thread of its own, so that one which blocks holds up
 nobody. Each has ``timeout`` seconds; what it raises is logged. At most ``MAX_CONCURRENT`` run together, the others
 wait their turn; more than ``max_pending`` waiting means that callbacks are too slow for the tasks they belong to,
-and the oldest is dropped, with an error in the log.
+and the oldest is dropped, with an error in the log. A thread cannot be ended: once ``MAX_HANGING`` of them go on after
+their callback was given up, no further one is started until one of these returns.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..model import TaskCallback, TaskResult
 logger = logging.getLogger("async_processor.callbacks")
 
 MAX_CONCURRENT = 16
+MAX_HANGING = 32
 
 
 class CallbackRunner:
@@ -33,6 +35,7 @@ class CallbackRunner:
         self._home = contextvars.copy_context()
         self._pending: deque[tuple[TaskCallback, TaskResult]] = deque(maxlen=max(1, max_pending))
         self._running: set[asyncio.Task[None]] = set()
+        self._hanging: set[threading.Thread] = set()
 
     def submit(self, callback: TaskCallback, result: TaskResult) -> None:
         """Have a callback called with a result; returns at once."""
@@ -74,7 +77,7 @@ class CallbackRunner:
                 if inspect.iscoroutinefunction(callback):
                     await callback(result)
                 else:
-                    answer = await _in_thread(callback, result)
+                    answer = await self._in_thread(callback, result)
                     if inspect.isawaitable(answer):
                         await answer
         except TimeoutError:
@@ -84,6 +87,21 @@ class CallbackRunner:
             if isinstance(error, KeyboardInterrupt | GeneratorExit) or _is_cancelled():
                 raise
             logger.exception("the callback of task %s failed", result.task_id)
+
+    async def _in_thread(self, callback: TaskCallback, result: TaskResult) -> Awaitable[None] | None:
+        self._hanging = {thread for thread in self._hanging if thread.is_alive()}
+        if len(self._hanging) >= MAX_HANGING:
+            raise _TooManyHangError(
+                f"it is not called: {MAX_HANGING} callbacks that were given up still hold their threads; "
+                "give what they wait for a timeout"
+            )
+        thread, done = _start_thread(callback, result)
+        try:
+            answer: Awaitable[None] | None = await done
+            return answer
+        except asyncio.CancelledError:
+            self._hanging.add(thread)
+            raise
 
 
 def _is_cancelled() -> bool:
@@ -95,7 +113,11 @@ class _ExitError(Exception):
     """Stands for what a callback raised in its thread and must not raise on the event loop."""
 
 
-async def _in_thread(callback: TaskCallback, result: TaskResult) -> Awaitable[None] | None:
+class _TooManyHangError(Exception):
+    """A callback cannot be called, because so many others never came back."""
+
+
+def _start_thread(callback: TaskCallback, result: TaskResult) -> tuple[threading.Thread, asyncio.Future[Any]]:
     """Call in a daemon thread: unlike an executor's, it does not keep the interpreter from ending if it hangs."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Any] = loop.create_future()
@@ -119,6 +141,6 @@ async def _in_thread(callback: TaskCallback, result: TaskResult) -> Awaitable[No
         except RuntimeError:
             logger.debug("the callback of task %s ended after its event loop", result.task_id)
 
-    threading.Thread(target=run, name=f"callback-{result.task_id}", daemon=True).start()
-    answer: Awaitable[None] | None = await done
-    return answer
+    thread = threading.Thread(target=run, name=f"callback-{result.task_id}", daemon=True)
+    thread.start()
+    return thread, done
