@@ -760,6 +760,21 @@ async def test_a_shutdown_while_the_disk_fails_ends_in_time_and_releases_everybo
 
 
 @living
+async def test_after_a_shutdown_what_this_run_did_not_see_is_unknown(lives: Lives) -> None:
+    first = await lives.begin()
+    await results(first, await submitted(first, create_task("value", {"value": 1}, id="a")))
+    await lives.end(first)
+    second = await lives.begin()
+    await lives.end(second)
+
+    assert (await first.wait_for_task("a")).result == 1
+    assert await second.get_task_status("a") is None
+    assert await second.get_task_result("a") is None
+    with pytest.raises(UnknownTaskError):
+        await second.wait_for_task("a")
+
+
+@living
 async def test_two_processors_cannot_have_one_store(lives: Lives) -> None:
     first = await lives.begin()
     second = lives.processor()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ..clock import Clock
 from ..config import ProcessorConfig
 from ..context import DependencyResults, current_task_id
+from ..errors import StoreError
 from ..execution.base import Attempt, Lane
 from ..figures import EngineState
 from ..model import LaneName, TaskResult, TaskStatus
@@ -195,7 +196,14 @@ class Engine:
 
     async def stored_result(self, task_id: str) -> TaskResult | None:
         """The result of a task that has ended and that only the store remembers."""
-        return None if self._recovery is None else await self._recovery.result_of(task_id)
+        if self._recovery is None:
+            return None
+        try:
+            return await self._recovery.result_of(task_id)
+        except StoreError:
+            if self.reception.closed:
+                return None  # the store is let go, and what this run did not keep in memory is not known any more
+            raise
 
     async def result(self, task_id: str) -> TaskResult | None:
         """The result of a task that has ended and is remembered."""

@@ -129,7 +129,9 @@ class Recovery:
         self.look_up_dependencies(record)
 
     def _end(self, stored: StoredTask, status: TaskStatus, error_type: str, error: str) -> None:
-        logger.error("a task of an earlier run is not taken up: %s", error)
+        # Somebody wished the one, nobody the others.
+        level = logging.INFO if status is TaskStatus.CANCELLED else logging.ERROR
+        logger.log(level, "a task of an earlier run is not taken up: %s", error)
         result = _given_up(stored, status, error_type, error)
         self._journal.end_stored(stored, result)
         self._remember(result)
