@@ -11,6 +11,7 @@
     ├── UnknownTaskError              (KeyError)    no task of that id is known (any more)
     ├── QueueFullError                              ``submit_task_nowait`` found no room
     ├── ProcessorNotRunningError      (RuntimeError) not started, shutting down or shut down
+    ├── WrongThreadError              (RuntimeError) called from elsewhere than the processor's event loop
     ├── StoreError                                  the store cannot be read or written now
     │   ├── StoreLockedError                        another processor has it
     │   └── StoreFormatError          (ValueError)  no store, damaged, or made by a newer version
@@ -114,6 +115,10 @@ class QueueFullError(AsyncProcessorError):
 
 class ProcessorNotRunningError(AsyncProcessorError, RuntimeError):
     """The processor was not started, is shutting down, or was shut down."""
+
+
+class WrongThreadError(AsyncProcessorError, RuntimeError):
+    """A method of the processor was called from another thread than that of its event loop. Nothing was changed."""
 
 
 class StoreError(AsyncProcessorError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
@@ -12,7 +13,7 @@ from typing import Any, Self, TypeVar, overload
 from .clock import Clock, SystemClock
 from .config import ProcessorConfig
 from .context import current_task_id
-from .errors import ConfigurationError, ProcessorNotRunningError, UnknownTaskError
+from .errors import ConfigurationError, ProcessorNotRunningError, UnknownTaskError, WrongThreadError
 from .execution.base import Lane
 from .figures import EngineState
 from .model import LaneName, ProcessingTask, ProcessingType, TaskResult, TaskStatus
@@ -100,6 +101,7 @@ class AdvancedAsyncProcessor:
         self._hub = ObserverHub(self.monitor) if enable_monitoring else ObserverHub()
         self._watch = LoopWatch(self.config.loop_stall_s)
         self._engine: Engine | None = None
+        self._thread = 0
         self._closing: asyncio.Task[None] | None = None
         self._start_lock = asyncio.Lock()
         self.task_manager = TaskManager(lambda: None if self._engine is None else self._engine.scheduler)
@@ -121,6 +123,7 @@ class AdvancedAsyncProcessor:
             if self._engine is not None and self._closing is None:
                 return
             engine = self._make_engine()
+            self._thread = threading.get_ident()
             await engine.start()
             if self._monitoring:
                 self._watch.start()
@@ -210,11 +213,12 @@ class AdvancedAsyncProcessor:
             The ids that this call cancelled, first the one asked for. Empty, and so false, if the task is unknown,
             has ended, or is being cancelled already.
         """
-        if self._engine is None:
+        engine = self._started()
+        if engine is None:
             return []
-        cancelled = self._engine.cancel(task_id)
-        await self._engine.until_cascaded()
-        if cancelled and current_task_id.get() != task_id and self._engine.scheduler.find(task_id) is not None:
+        cancelled = engine.cancel(task_id)
+        await engine.until_cascaded()
+        if cancelled and current_task_id.get() != task_id and engine.scheduler.find(task_id) is not None:
             await self.wait_for_task(task_id)
         return cancelled
 
@@ -228,11 +232,12 @@ class AdvancedAsyncProcessor:
             UnknownTaskError: no such task was submitted, or its result is no longer kept.
             TimeoutError: it has not ended in time.
         """
-        if self._engine is None:
+        engine = self._started()
+        if engine is None:
             raise UnknownTaskError(f"no task {task_id!r} is known: the processor was not started", task_id=task_id)
-        waiter = self._engine.waiter(task_id)
+        waiter = engine.waiter(task_id)
         if waiter is None:
-            return await self._stored_result(self._engine, task_id)
+            return await self._stored_result(engine, task_id)
         job, future = waiter
         try:
             if timeout is None:
@@ -265,11 +270,13 @@ class AdvancedAsyncProcessor:
 
     async def get_task_status(self, task_id: str) -> TaskStatus | None:
         """Where a task stands; None if no such task is known."""
-        return None if self._engine is None else await self._engine.status(task_id)
+        engine = self._started()
+        return None if engine is None else await engine.status(task_id)
 
     async def get_task_result(self, task_id: str) -> TaskResult | None:
         """The result of a task; None if it has not ended, or no such task is known."""
-        return None if self._engine is None else await self._engine.result(task_id)
+        engine = self._started()
+        return None if engine is None else await engine.result(task_id)
 
     # ---- processor functions
 
@@ -343,8 +350,18 @@ class AdvancedAsyncProcessor:
     # ---- inner
 
     def _current(self) -> Engine:
-        if self._engine is None:
+        engine = self._started()
+        if engine is None:
             raise ProcessorNotRunningError("the processor was not started: call `await processor.start()` first")
+        return engine
+
+    def _started(self) -> Engine | None:
+        """The engine, for whoever is on its event loop; None before the first start."""
+        if self._engine is not None and threading.get_ident() != self._thread:
+            raise WrongThreadError(
+                "this processor belongs to the event loop of another thread; call it from there, or from here with "
+                "asyncio.run_coroutine_threadsafe(processor.submit_task(task), loop)"
+            )
         return self._engine
 
     def _state(self) -> EngineState:

@@ -19,6 +19,7 @@ from async_processor import (
     TaskStatus,
     create_task,
 )
+from async_processor.errors import WrongThreadError
 from async_processor.testing import run_virtual, virtual_processor
 
 
@@ -233,3 +234,34 @@ async def keep_submitting(processor: AdvancedAsyncProcessor) -> None:
     """As fast as there is room; at first for as many as fit."""
     while True:
         await processor.submit_task(create_task("work"))
+
+
+# ---- other threads
+
+
+async def test_another_thread_is_told_to_come_by_way_of_the_loop() -> None:
+    async with running_processor() as processor:
+        loop = asyncio.get_running_loop()
+        told: list[str] = []
+
+        def from_a_thread(_task: ProcessingTask) -> object:
+            for call in (
+                lambda: processor.submit_task_nowait(create_task("value")),
+                lambda: asyncio.run(processor.submit_task(create_task("value"))),
+                lambda: asyncio.run(processor.wait_for_task("a")),
+                lambda: asyncio.run(processor.cancel_task("a")),
+                lambda: asyncio.run(processor.get_task_result("a")),
+            ):
+                with pytest.raises(WrongThreadError) as refused:
+                    call()
+                told.append(str(refused.value))
+            task = create_task("value", {"value": 5})
+            task_id = asyncio.run_coroutine_threadsafe(processor.submit_task(task), loop).result(10)
+            return asyncio.run_coroutine_threadsafe(processor.wait_for_task(task_id), loop).result(10).result
+
+        processor.register_processor("from_a_thread", from_a_thread)
+        result = await processor.wait_for_task(await processor.submit_task(create_task("from_a_thread", max_retries=0)))
+
+        assert result.result == 5, result.error
+        assert len(told) == 5
+        assert all("run_coroutine_threadsafe" in text for text in told)
