@@ -1,8 +1,9 @@
 """What became of a transaction whose commit failed.
 
 It may be there: the pages can have reached the write-ahead log before ``fsync`` reported its error; whether they did,
-only a new opening of the log tells. A transaction is there as a whole or not at all, so it is enough to look for one task that it accepted. One that accepted none need not
-be looked for: all other changes may be made a second time, and nothing comes of it.
+only a new opening of the log tells. A transaction is there as a whole or not at all, so it is enough to look for one
+task that it accepted. One that accepted none need not be looked for: all other changes may be made a second time, and
+nothing comes of it.
 """
 
 from __future__ import annotations

@@ -32,10 +32,10 @@ _NEW = "-new"
 # How long to wait for the lock of another program, in seconds: longer than any reader of good manners takes.
 _BUSY_S = 5.0
 # The write-ahead log is cut back to this when it begins anew.
-JOURNAL_BYTES = 16 * 1024 * 1024
+JOURNAL_BYTES = 8 * 1024 * 1024
 
 # So many pages of it are moved into the database at a time: each page then stands for many commits.
-CHECKPOINT_PAGES = 4_000
+CHECKPOINT_PAGES = 1_000
 
 Durability = Literal["power", "process"]
 

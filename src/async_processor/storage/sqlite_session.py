@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from ..errors import AsyncProcessorError, StoreError
 from .base import Change, Done
 from .sqlite_reader import Reader
+from .sqlite_way import RightOfWay
 from .sqlite_writer import Ask, Entry, Opened, Options, Owner, Stop, Writer
 
 _T = TypeVar("_T")
@@ -55,8 +56,10 @@ class Session:
         self._forgotten = forgotten
         self._closing = False
         self._ended: asyncio.Future[None] = self.loop.create_future()
+        self._way = RightOfWay(self.loop, lambda: bool(self.untold or self._asked))
         self.writer = Writer(
-            options, Owner(self.loop, self._has_opened, self._told, self._has_forgotten, self._has_ended)
+            options,
+            Owner(self.loop, self._has_opened, self._told, self._has_forgotten, self._has_ended, self._way.moved),
         )
         self.writer.start()
 
@@ -86,6 +89,7 @@ class Session:
         answer: asyncio.Future[_T] = self.loop.create_future()
 
         def answered(found: Any, error: StoreError | None) -> None:
+            self._way.came()
             if answer.done():
                 return
             if error is None:
@@ -96,6 +100,7 @@ class Session:
         self._asked.add(answer)
         answer.add_done_callback(self._asked.discard)
         self.writer.requests.put(Ask(read, answered))
+        self._way.expect()
         return await answer
 
     async def aclose(self, timeout: float) -> None:
@@ -113,9 +118,11 @@ class Session:
         if self._written:
             self.writer.requests.put(self._written)
             self._written = []
+            self._way.expect()
 
     def _give_up(self) -> None:
         """Nobody may wait for what will not come any more."""
+        self._way.end()
         reason = self.writer.figures.failing or "there was no time left"
         left, self.untold = self.untold, {}
         for done in left.values():
@@ -136,6 +143,7 @@ class Session:
             self.opened.set_result(opened)
 
     def _told(self, entries: Sequence[Entry], errors: dict[int, AsyncProcessorError]) -> None:
+        self._way.came()
         self._to_tell.append((iter(entries), errors))
         if len(self._to_tell) == 1:
             self._tell()

@@ -86,13 +86,14 @@ class Opened(NamedTuple):
 
 
 class Owner(NamedTuple):
-    """Who is told, on the loop."""
+    """Who is told, on the loop; and ``moved``, at once, of every such call."""
 
     loop: asyncio.AbstractEventLoop
     opened: Callable[[Opened | None, StoreError | None], None]
     told: Callable[[Sequence[Entry], dict[int, AsyncProcessorError]], None]
     forgotten: Callable[[Sequence[str]], None]
     ended: Callable[[], None]
+    moved: Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -192,6 +193,7 @@ class Writer:
         except RuntimeError:
             # The loop was closed without us: there is nobody left to work for.
             self._deserted = True
+        self._owner.moved()
 
     # ---- one turn
 
