@@ -37,7 +37,7 @@ def test_a_processor_that_takes_no_tasks_is_unhealthy(monitor):
     assert "takes no tasks" in report.reasons[0]
 
 
-# H12, D6
+# H12
 def test_ready_tasks_of_which_none_starts_make_it_unhealthy(monitor):
     Play(monitor).attempt("earlier", at=80.0, run=1.0)
 
