@@ -176,6 +176,35 @@ async def test_a_store_that_stays_full_says_so_when_it_is_closed(path: Path, lim
         assert (await desk.one("a")).status is TaskStatus.PENDING
 
 
+async def test_what_could_not_be_written_before_closing_is_not_written_later(path: Path, monkeypatch):  # S11
+    monkeypatch.setattr("async_processor.storage.sqlite_schema._BUSY_S", 2.0)
+    store = sqlite_store(path)
+    await store.open(lambda _: None)
+    desk = Desk(store)
+    await desk.accept("before")
+    told: list[object] = []
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as foreign:
+        foreign.execute("BEGIN IMMEDIATE")
+        store.write(TaskAccepted(store.new_row(), encoded("late")), told.append)
+        await asyncio.sleep(0.05)
+        began = time.monotonic()
+        await store.aclose(0.2)
+        assert time.monotonic() - began < 1.2
+    assert isinstance(told[0], StoreError)
+
+    # The thread still waits for the other's lock, and gets it now.
+    async def is_let_go() -> bool:
+        try:
+            await store.open(lambda _: None)
+        except StoreError:
+            return False
+        return True
+
+    await eventually(is_let_go)
+    assert set(await store.find(["before", "late"])) == {"before"}
+    await store.aclose(WAIT_S)
+
+
 @contextlib.contextmanager
 def no_file_grows_beyond(size: int) -> Iterator[None]:
     """Files of this process cannot grow beyond that: writes fail half-way, as on a disk that fills up."""

@@ -110,6 +110,10 @@ class Session:
             self._hand_over()
             self.writer.requests.put(Stop(time.monotonic() + timeout))
         await asyncio.wait((self._ended,), timeout=timeout + _GIVING_UP_S)
+        if not self._ended.done() and not self.writer.abandon():
+            self.writer.figures.failing = "the disk does not answer, and it is not known whether this was kept"
+        # What the thread told of before is on its way.
+        await asyncio.sleep(0)
         while self._to_tell:  # noqa: ASYNC110 - a few turns of the loop, at the end of a store
             await asyncio.sleep(0)
         self._give_up()

@@ -96,6 +96,10 @@ class Owner(NamedTuple):
     moved: Callable[[], None]
 
 
+class _AbandonedError(Exception):
+    """The loop has given the thread up, and told so; nothing may be written any more."""
+
+
 @dataclass(slots=True)
 class Figures:
     """Written by the thread, read by the loop."""
@@ -135,6 +139,10 @@ class Writer:
         self._try_at = 0.0
         self._deadline: float | None = None
         self._deserted = False
+        # Held by the thread from the moment it has the database's own lock until it has told what became of a batch.
+        self._verdict = threading.Lock()
+        self._deciding = False
+        self._abandoned = False
         self._swept = False
         self._chores_at = time.monotonic() + _IDLE_S
         self._warned = False
@@ -144,6 +152,18 @@ class Writer:
         """Begin, in a thread that an interpreter does not wait for."""
         self._thread.start()
 
+    def abandon(self) -> bool:
+        """Write nothing more, whatever the thread waits for. Called on the loop when there is no time left.
+
+        Returns:
+            Whether it is certain that nothing is being written at this moment.
+        """
+        certain = self._verdict.acquire(blocking=False)
+        self._abandoned = True
+        if certain:
+            self._verdict.release()
+        return certain
+
     # ---- the life of the thread
 
     def _run(self) -> None:
@@ -151,6 +171,8 @@ class Writer:
             self._post(self._owner.opened, self._open(), None)
             while not self._over():
                 self._turn()
+        except _AbandonedError:
+            _log.warning("the store %s was given up with changes that were not written", self._options.path)
         except MEDIUM_OR_REFUSED as error:
             # Only from opening: later on, nothing that the medium does ends the thread.
             self._post(self._owner.opened, None, translated(error, self._options.path))
@@ -242,6 +264,8 @@ class Writer:
     def _write(self) -> None:
         if self.figures.failing and time.monotonic() < self._try_at:
             return
+        if self._abandoned:
+            raise _AbandonedError
         if self._doubt is not None:
             self._settle(*self._doubt)
             return
@@ -256,6 +280,18 @@ class Writer:
             del self._waiting[: len(batch)]
             self._works_again()
             self._post(self._owner.told, batch, errors)
+        finally:
+            if self._deciding:
+                self._deciding = False
+                self._verdict.release()
+
+    def _decide(self) -> None:
+        """From here until it is told, what happens to a batch cannot be taken back by ``abandon``."""
+        if not self._deciding:
+            self._verdict.acquire()
+            self._deciding = True
+        if self._abandoned:
+            raise _AbandonedError
 
     def _keep(self, batch: Sequence[Entry]) -> dict[int, AsyncProcessorError]:
         """One transaction for all. Returns which could not be kept for their own sake."""
@@ -280,6 +316,7 @@ class Writer:
         connection = self._connected()
         parts = self._changes.prepare(changes)
         with transaction(connection):
+            self._decide()
             return carry_out(parts, connection)
 
     def _keep_one_by_one(self, batch: Sequence[Entry], errors: dict[int, AsyncProcessorError]) -> Ends:
@@ -287,6 +324,7 @@ class Writer:
         connection = self._connected()
         ends = Ends()
         with transaction(connection):
+            self._decide()
             for number, change in batch:
                 if change is None:
                     continue
