@@ -80,8 +80,9 @@ PUBLIC_NAMES = {
     "DependencyResults", "DuplicateTaskError", "InvalidPayloadError", "InvalidTaskError", "MissingExtraError",
     "Observer", "PerformanceMonitor", "PermanentError", "ProcessingTask", "ProcessingType", "ProcessorConfig",
     "ProcessorNotAvailableError", "ProcessorNotRunningError", "QueueFullError", "RetryableError", "SpeechConfig",
-    "StoreError", "StoreLockedError", "TaskCancelledError", "TaskContext", "TaskFailedError", "TaskManager", "TaskPriority", "TaskResult", "TaskStatus",
-    "TaskTimeoutError", "UnknownTaskError", "WorkerDiedError", "create_processor", "create_task",
+    "StoreError", "StoreLockedError", "TaskCancelledError", "TaskContext", "TaskFailedError", "TaskManager",
+    "TaskPriority", "TaskResult", "TaskStatus", "TaskTimeoutError", "UnknownTaskError", "WorkerDiedError",
+    "create_processor", "create_task",
 }  # fmt: skip
 
 
