@@ -23,12 +23,8 @@ def check_scheduler(scheduler: Scheduler) -> None:
     assert scheduler.waiting == len(by_phase[Phase.WAITING]), "count of waiting tasks"
     assert scheduler.ready == len(by_phase[Phase.READY]), "count of ready tasks"
     assert scheduler.backoff == len(by_phase[Phase.BACKOFF]), "count of tasks in backoff"
-    assert all(record.waits for record in by_phase[Phase.WAITING]), (
-        "a task waits for nothing"
-    )
-    assert not any(record.waits for record in by_phase[Phase.READY]), (
-        "a task is ready too early"
-    )
+    assert all(record.waits for record in by_phase[Phase.WAITING]), "a task waits for nothing"
+    assert not any(record.waits for record in by_phase[Phase.READY]), "a task is ready too early"
     assert set(scheduler._ended) == set(by_phase[Phase.FINISHED]), "ended tasks"
     holding = by_phase[Phase.RUNNING] + by_phase[Phase.STOPPING]
     assert {record.token: record for record in holding} == scheduler._running, "running tasks"
