@@ -148,8 +148,6 @@ async def test_a_done_that_raises_keeps_no_other_from_being_told(desk: Desk):
     def broken(_: object) -> None:
         raise ZeroDivisionError
 
-    if isinstance(desk.store, MemoryStore):
-        pytest.skip("tells all in one call; it is for tests, which should see what they raise")
     for number in range(3):
         desk.store.write(
             TaskAccepted(desk.store.new_row(), encoded(f"t{number}")), broken if number == 1 else told.append

@@ -83,6 +83,7 @@ class MemoryStore:
 
     async def unfinished(self) -> AsyncIterator[list[StoredTask]]:
         """As in ``Store``."""
+        self._check_open()
         self._commit()
         found = [replace(task, value=None) for task in self._tasks.values() if not task.status.is_terminal]
         found.sort(key=lambda task: (task.task.priority, task.row))
@@ -247,7 +248,12 @@ def _changed(task: StoredTask, change: Change) -> StoredTask:
 def _tell(told: Iterable[tuple[Done | None, AsyncProcessorError | None]]) -> None:
     for done, error in told:
         if done is not None:
-            done(error)
+            try:
+                done(error)
+            except Exception as fault:  # noqa: BLE001 - of the one who is told; the others must be told all the same
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "a change that was written could not be told of", "exception": fault}
+                )
 
 
 def _closed() -> StoreError:
