@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -26,13 +26,17 @@ class Interruption:
     def __init__(self) -> None:
         self._received: int | None = None
         self._work: asyncio.Task[Any] | None = None
+        self.on_second: Callable[[int], None] | None = None
+        """What a second signal does; None for nothing, where clearing up is short."""
 
     def receive(self, number: int) -> None:
-        """A signal came. Only the first one counts: clearing up is bounded and must not be disturbed."""
+        """A signal came. The first one ends the work; clearing up after it is bounded and is not disturbed."""
         if self._received is None:
             self._received = number
             if self._work is not None:
                 self._work.cancel()
+        elif self.on_second is not None:
+            self.on_second(number)
 
     async def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """The result of ``work``.

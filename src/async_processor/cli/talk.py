@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..config import ProcessorConfig
 from ..errors import AsyncProcessorError, ConfigurationError
 from ..monitoring.observer import Observer
-from ..processor import create_processor
+from ..processor import AdvancedAsyncProcessor
+from ..runtime.stores import Durability
 from .exit_code import ExitCode
 from .interruption import InterruptedBySignal, interruptible
-from .printable import printable
+from .output import complain, print_line, tell
 from .progress import shown_progress
 from .summary import summary_json, summary_lines
 from .turn import SPOKEN_ANSWER, Turn, TurnResults, speak
@@ -30,11 +29,14 @@ class TalkOptions:
         recording: the file with the spoken sentence.
         answer: where the spoken answer goes; directories are made.
         as_json: whether to print one JSON object rather than lines for people.
+        store, durability: where the tasks of the talk are kept.
     """
 
     recording: Path
     answer: Path
     as_json: bool
+    store: str = "memory:"
+    durability: Durability = "power"
 
 
 class UsageError(Exception):
@@ -46,14 +48,14 @@ def run_talk(options: TalkOptions) -> ExitCode:
     try:
         return asyncio.run(_talk(options))
     except (UsageError, ConfigurationError) as error:
-        _complain(error)
+        complain("talk", error)
         return ExitCode.USAGE
     except InterruptedBySignal as error:
-        _complain(f"stopped by {error}")
+        complain("talk", f"stopped by {error}")
         return ExitCode(128 + error.number)
     except AsyncProcessorError as error:
         # The processor could not start; what fails later is in the results.
-        _complain(error)
+        complain("talk", error)
         return ExitCode.FAILED
 
 
@@ -61,10 +63,12 @@ async def _talk(options: TalkOptions) -> ExitCode:
     config = ProcessorConfig.from_env()
     turn = Turn.of(_read(options.recording, config.speech.max_audio_bytes))
     with interruptible() as interruption, _progress(turn, options) as observer:
-        processor = await create_processor(config=config)
+        processor = AdvancedAsyncProcessor(config=config, store=options.store, durability=options.durability)
         try:
+            # Before the start: the store may hold one of an earlier talk.
             processor.register_processor(SPOKEN_ANSWER, speak)
             processor.add_observer(observer)
+            await processor.start()
             results = await interruption.run(turn.run(processor))
         finally:
             # After the work nothing runs any more; after a signal nothing shall. Workers are ended by force.
@@ -75,7 +79,7 @@ async def _talk(options: TalkOptions) -> ExitCode:
 def _progress(turn: Turn, options: TalkOptions) -> AbstractContextManager[Observer]:
     if options.as_json:
         return nullcontext(Observer())
-    return shown_progress({task.id: name for name, task in turn.stages()}, _tell)
+    return shown_progress({task.id: name for name, task in turn.stages()}, tell)
 
 
 def _read(path: Path, max_bytes: int) -> bytes:
@@ -100,7 +104,7 @@ def _report(results: TurnResults, options: TalkOptions) -> ExitCode:
         try:
             answer = _written(sound, options.answer)
         except OSError as error:
-            _complain(f"cannot write {options.answer}: {error.strerror}")
+            complain("talk", f"cannot write {options.answer}: {error.strerror}")
             code = ExitCode.FAILED
     if options.as_json:
         print_line(json.dumps(summary_json(results, answer)))
@@ -114,19 +118,3 @@ def _written(sound: bytes, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(sound)
     return path
-
-
-def print_line(line: str) -> None:
-    """One line on standard output; what its encoding cannot write is escaped."""
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    sys.stdout.flush()
-
-
-def _tell(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
-
-
-def _complain(problem: Any) -> None:
-    _tell(f"async-processor talk: {printable(problem)}")

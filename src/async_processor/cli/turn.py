@@ -29,9 +29,12 @@ class Turn:
     @classmethod
     def of(cls, recording: bytes) -> Turn:
         """The tasks that answer a recording."""
+        # The voice itself is never written to a store.
         sound = {"audio_data": recording}
-        transcription = create_task(ProcessingType.AUDIO_TRANSCRIPTION, sound, TaskPriority.HIGH)
-        emotion = create_task(ProcessingType.EMOTION_ANALYSIS, sound, TaskPriority.HIGH)
+        transcription = create_task(
+            ProcessingType.AUDIO_TRANSCRIPTION, sound, TaskPriority.HIGH, ephemeral=["audio_data"]
+        )
+        emotion = create_task(ProcessingType.EMOTION_ANALYSIS, sound, TaskPriority.HIGH, ephemeral=["audio_data"])
         reply = create_task(
             ProcessingType.AI_RESPONSE,
             {"prompt_template": "child_interaction"},

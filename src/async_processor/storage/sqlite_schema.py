@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ..errors import StoreFormatError
+from ..errors import StoreError, StoreFormatError
 from .sql_files import script, statements
 from .sqlite_errors import damaged
 
@@ -72,6 +72,30 @@ def open_database(path: str, durability: Durability, migrations: Mapping[int, st
         connection.close()
         raise
     return connection
+
+
+def connect_to_look(path: str) -> sqlite3.Connection:
+    """A connection that only reads, beside an owner or without one.
+
+    Raises:
+        StoreError, StoreFormatError: there is no store, or none that can be read.
+    """
+    refuse_missing(path)
+    _check_header(path)
+    connection = _connect(path, "mode=ro")
+    try:
+        _check_content(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def refuse_missing(path: str) -> None:
+    """For whoever does not want to make one."""
+    refuse_directory(path)
+    if not Path(path).exists():
+        raise StoreError(f"there is no store {path}; name the file that a processor was given")
 
 
 def connect(path: str, durability: Durability) -> sqlite3.Connection:
