@@ -10,7 +10,7 @@ from tests.simulation.world import World
 
 from async_processor import PermanentError, TaskStatus, create_task
 from async_processor.runtime import engine
-from async_processor.scheduling import scheduler
+from async_processor.scheduling import cascade, scheduler
 from async_processor.testing import RecordingObserver, run_virtual, virtual_processor
 
 
@@ -57,7 +57,7 @@ def test_a_task_that_ends_between_the_decision_to_start_it_and_its_start_is_not_
 def test_schedules_break_no_promise_when_everything_is_cut_into_the_smallest_slices(monkeypatch: pytest.MonkeyPatch):
     # With the usual sizes it would take graphs of thousands of tasks to be cut at all.
     for seed in range(1_000):
-        monkeypatch.setattr(scheduler, "CASCADE_BUDGET", 1 + seed % 3)
+        monkeypatch.setattr(cascade, "CASCADE_BUDGET", 1 + seed % 3)
         monkeypatch.setattr(scheduler, "TIMER_BUDGET", 1 + seed % 2)
         monkeypatch.setattr(engine, "COMMANDS_PER_SLICE", 1 + seed % 2)
         try:

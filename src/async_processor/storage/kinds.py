@@ -44,6 +44,7 @@ class Leaf(NamedTuple):
     unpack: Callable[[memoryview], Any]
 
 
+_SECOND = timedelta(seconds=1)
 _TIMEDELTA = struct.Struct("<iII")
 # Of two moments with the same local time, when clocks are put back, the second.
 _SECOND_FOLD = "f"
@@ -63,8 +64,13 @@ def _text(data: memoryview) -> str:
 
 
 def _pack_time(value: datetime | time) -> bytes:
-    if value.tzinfo is not None and value.utcoffset() is None:
-        raise ValueError("has a time zone that knows no UTC offset for it; send a datetime, or a fixed offset")
+    if value.tzinfo is not None:
+        offset = value.utcoffset()
+        if offset is None:
+            raise ValueError("has a time zone that knows no UTC offset for it; send a datetime, or a fixed offset")
+        # Python writes such an offset, and reads it as none at all.
+        if timedelta(0) < abs(offset) < _SECOND:
+            raise ValueError("has a UTC offset of less than a second; send one of whole seconds")
     return (value.isoformat() + _SECOND_FOLD * value.fold).encode("ascii")
 
 
