@@ -1,8 +1,9 @@
 """Values too large for a row, in files beside the database.
 
-A file is named by what is in it (SHA-256), so that equal values share one and a damaged one is noticed. It is there,
-and at "power" on the disk, before the commit that names it; it goes after the commit that forgot it. A crash between
-the two leaves a file that nobody names: those are swept after the next start.
+A file is named by what is in it (SHA-256), so that equal values share one and a damaged one is noticed. It is on the
+disk before the commit that names it, whatever the durability of the store: a row whose file a power cut took would be
+a damaged result, not a lost one. It goes after the commit that forgot it. A crash between the two leaves a file that
+nobody names: those are swept after the next start.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import hashlib
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
+
+from .sqlite_schema import sync_directory
 
 SUFFIX = "-results"
 _NEW = ".new"
@@ -26,12 +29,10 @@ class ResultFiles:
 
     Args:
         path: the store's.
-        durable: whether a file must survive a power cut.
     """
 
-    def __init__(self, path: str, *, durable: bool) -> None:
+    def __init__(self, path: str) -> None:
         self._folder = Path(f"{path}{SUFFIX}")
-        self._durable = durable
         self._made: set[Path] = set()
 
     def put(self, value: bytes) -> str:
@@ -93,11 +94,10 @@ class ResultFiles:
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as output:
             output.write(value)
             output.flush()
-            if self._durable:
-                os.fsync(output.fileno())
+            os.fsync(output.fileno())
         new.replace(file)
         try:
-            self._sync(file.parent)
+            sync_directory(str(file.parent))
         except OSError:
             # Whoever tries again must not take it for kept.
             file.unlink()
@@ -108,13 +108,5 @@ class ResultFiles:
             # One by one: parents made on the way would be open to others.
             for item in (self._folder, folder):
                 item.mkdir(mode=0o700, exist_ok=True)
-                self._sync(item.parent)
+                sync_directory(str(item.parent))
             self._made.add(folder)
-
-    def _sync(self, folder: Path) -> None:
-        if self._durable:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)

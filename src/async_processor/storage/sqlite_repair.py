@@ -38,7 +38,7 @@ def cancel_stored(path: str, task_id: str, now: datetime) -> None:
             raise StoreError(f"task {task_id!r} has ended already: {stored.status}", task_id=task_id)
         result = _cancelled(stored, now)
         end = TaskFinished(stored.row, result.status, now.timestamp(), result.error, encode_outcome(result), None)
-        carry_out(Changes(ResultFiles(path, durable=True), 0).prepare([end]), connection)
+        carry_out(Changes(ResultFiles(path), 0).prepare([end]), connection)
 
 
 def retry_stored(path: str, task_id: str) -> None:

@@ -96,6 +96,12 @@ class StoreView:
             (quarantined,) = connection.execute(self._sql("count_quarantined")).fetchone()
         return StoreCounts(dict(by_type), oldest, quarantined)
 
+    def unfinished(self) -> int:
+        """How many tasks have not ended. Raises what ``tasks`` raises."""
+        with self._connected() as connection:
+            (count,) = connection.execute(self._sql("count_unfinished")).fetchone()
+        return int(count)
+
     @staticmethod
     def _sql(name: str) -> str:
         return statements(_STATEMENTS)[name].text
@@ -120,6 +126,6 @@ def read_task(connection: sqlite3.Connection, path: str, task_id: str) -> Stored
         return None
     needs = tuple(parent for _, parent in queries["read_dependencies"].read(connection, rows))
     try:
-        return stored_task(found[0], needs, ResultFiles(path, durable=False).get)
+        return stored_task(found[0], needs, ResultFiles(path).get)
     except ValueError as error:
         return remains(found[0], str(error), 0.0)

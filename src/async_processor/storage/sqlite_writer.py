@@ -127,7 +127,7 @@ class Writer:
         self._owner = owner
         self._lock = StoreLock(options.path)
         wall = _wall_of(options.clock)
-        self._files = ResultFiles(options.path, durable=options.durability == "power")
+        self._files = ResultFiles(options.path)
         self._changes = Changes(self._files, options.result_file_bytes)
         self._reader = Reader(options.path, self._files, wall)
         self._retention = Retention(options.completed, options.other, self._files, wall)

@@ -28,6 +28,9 @@ SELECT type, status, count(*) FROM (
 GROUP BY type, status
 ORDER BY type, status;
 
+-- count_unfinished --
+SELECT count(*) FROM unfinished;
+
 -- oldest_unfinished --
 SELECT min(submitted_at) FROM unfinished JOIN tasks ON tasks.row = unfinished.row;
 
