@@ -58,6 +58,7 @@ CODE_LINES_PER_FUNCTION = 50
 PARAMETERS = 6
 # Functions with more parameters than that, and why.
 MANY_PARAMETERS = {
+    "cli.app.run": "the options of a command: whoever reads the command line takes them from the parameters",
     "context.TaskContext.__init__": "a record; all but one are optional and keyword-only",
     "execution.process_lane.ProcessLane.__init__": "settings of the lane, by keyword",
     "processor.AdvancedAsyncProcessor.__init__": "the guide's six, and four more by keyword",
