@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 
 import psutil
 import pytest
@@ -240,3 +241,27 @@ async def test_a_subscriber_that_never_reads_is_felt_by_no_task():  # R7
             assert {(await anext(finished)).task_id for _ in tasks} == {task.id for task in tasks}
         assert all(result.ok for result in results)
         assert len(processor._hub.observers) == 2
+
+
+async def test_twenty_open_streams_end_with_the_processor_within_a_second():  # D10
+    """Of HTTP connections there are none yet; these are what their streams will be fed from."""
+    processor = AdvancedAsyncProcessor(max_process_workers=1)
+    await processor.start()
+    reading = asyncio.Event()
+    ended: list[int] = []
+
+    async def read(number: int) -> None:
+        async with processor.subscribe() as events:
+            reading.set()
+            async for _ in events:
+                pass
+        ended.append(number)
+
+    readers = [asyncio.create_task(read(number)) for number in range(20)]
+    await reading.wait()
+    began = time.monotonic()
+    await processor.shutdown(timeout=5.0)
+    await asyncio.gather(*readers)
+
+    assert time.monotonic() - began < 1.0
+    assert sorted(ended) == list(range(20))
