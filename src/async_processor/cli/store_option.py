@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ..errors import ConfigurationError
-
-_SQLITE = "sqlite:///"
+from ..runtime import stores
 
 
 def file_of(store: str) -> str:
@@ -13,7 +12,7 @@ def file_of(store: str) -> str:
     Raises:
         ConfigurationError: it names none.
     """
-    path = store.removeprefix(_SQLITE) if store.startswith(_SQLITE) else ""
+    path = stores.file_of(store)
     if not path:
         raise ConfigurationError(f"--store must be sqlite:///FILE (sqlite:////FILE from the root), not {store!r}")
     return path

@@ -21,7 +21,7 @@ def check_store(store: Store | str, durability: str) -> None:
     Raises:
         ConfigurationError: and what would be accepted instead.
     """
-    if isinstance(store, str) and store != MEMORY and not _path_of(store):
+    if isinstance(store, str) and store != MEMORY and not file_of(store):
         raise ConfigurationError(
             f'store must be "memory:", or "sqlite:///FILE" ("sqlite:////FILE" for an absolute path), not {store!r}'
         )
@@ -39,7 +39,7 @@ def open_store(store: Store | str, durability: Durability, config: ProcessorConf
     from ..storage.sqlite_store import SqliteStore
 
     return SqliteStore(
-        _path_of(store),
+        file_of(store),
         durability=durability,
         result_file_bytes=config.result_file_bytes,
         max_results=config.max_results,
@@ -50,5 +50,6 @@ def open_store(store: Store | str, durability: Durability, config: ProcessorConf
     )
 
 
-def _path_of(url: str) -> str:
+def file_of(url: str) -> str:
+    """The file that a store's name leads to; empty if it leads to none."""
     return url.removeprefix(_SQLITE) if url.startswith(_SQLITE) else ""
