@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -34,8 +35,29 @@ def doze(task: ProcessingTask, context: TaskContext) -> int:
     return os.getpid()
 
 
+async def block(task: ProcessingTask) -> None:
+    """What no function should do: block the event loop."""
+    note(task, "began")
+    time.sleep(task.payload["seconds"])  # noqa: ASYNC251 - that is the fault
+
+
+async def linger(task: ProcessingTask) -> None:
+    """Leave a thread behind that the interpreter waits for."""
+    note(task, "began")
+    await asyncio.to_thread(time.sleep, task.payload["seconds"])
+
+
+def bereave(task: ProcessingTask) -> None:
+    """Leave an orphan behind: the shell ends at once, what it started half a second later."""
+    subprocess.run(["sh", "-c", "setsid sleep 0.5 &"], check=True)
+    note(task, "left")
+
+
 def setup(processor: AdvancedAsyncProcessor) -> None:
     """Register functions; the store holds their tasks."""
+    processor.register_processor("block", block)
+    processor.register_processor("linger", linger)
+    processor.register_processor("bereave", bereave, cpu_intensive=True)
     processor.register_processor("nap", nap)
     processor.register_processor("doze", doze)
     processor.register_processor("crunch", doze, cpu_intensive=True)
@@ -60,6 +82,23 @@ async def few(processor: AdvancedAsyncProcessor) -> None:
     setup(processor)
     for number in range(5):
         await processor.submit_task(create_task("nap", {"seconds": 0.01}, id=f"few-{number}"))
+
+
+async def _one(processor: AdvancedAsyncProcessor, kind: str) -> None:
+    setup(processor)
+    await processor.submit_task(create_task(kind, {"seconds": 600.0}, timeout=None))
+
+
+async def blocking(processor: AdvancedAsyncProcessor) -> None:
+    await _one(processor, "block")
+
+
+async def lingering(processor: AdvancedAsyncProcessor) -> None:
+    await _one(processor, "linger")
+
+
+async def bereaving(processor: AdvancedAsyncProcessor) -> None:
+    await _one(processor, "bereave")
 
 
 async def stubborn(processor: AdvancedAsyncProcessor) -> None:

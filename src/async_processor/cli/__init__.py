@@ -6,10 +6,12 @@ import sys
 
 from ..errors import MissingExtraError
 from .exit_code import ExitCode
+from .first_process import step_aside
 
 
 def main() -> None:
     """Run the command with the arguments of this process, and end it with an ``ExitCode``."""
+    step_aside()
     try:
         from .app import app
     except ModuleNotFoundError as error:

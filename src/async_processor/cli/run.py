@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from ..errors import AsyncProcessorError, ConfigurationError
 from ..processor import AdvancedAsyncProcessor
 from ..runtime.stores import MEMORY, Durability
+from .deadline import Deadline, end_at_once
 from .exit_code import ExitCode
 from .interruption import InterruptedBySignal, Interruption, interruptible
 from .output import complain, tell
@@ -50,18 +50,29 @@ Setup = Callable[[AdvancedAsyncProcessor], Awaitable[None] | None]
 def run_program(options: RunOptions) -> ExitCode:
     """Run until told to end; says what went wrong on standard error."""
     try:
+        _check_timeout(options.timeout)
         setup = load(options.program)
-        asyncio.run(_run(setup, options))
+        return _run_until_told(setup, options)
+    except KeyboardInterrupt:
+        # While the program was being imported: nothing runs yet.
+        tell("async-processor run: stopped by SIGINT")
+        return ExitCode.INTERRUPTED
     except ConfigurationError as error:
         complain(_COMMAND, error)
         return ExitCode.USAGE
-    except InterruptedBySignal as error:
-        tell(f"async-processor run: stopped by {error}{_left(options)}")
-        return ExitCode(128 + error.number)
     except AsyncProcessorError as error:
         complain(_COMMAND, error)
         return ExitCode.FAILED
-    return ExitCode.OK
+
+
+def _check_timeout(timeout: float) -> None:
+    """Before anything runs, not when it is to end.
+
+    Raises:
+        ConfigurationError: no such time can be waited for.
+    """
+    if not 0 <= timeout < float("inf"):
+        raise ConfigurationError(f"--timeout must be a finite number of seconds, 0 or more, not {timeout!r}")
 
 
 def load(program: str) -> Setup:
@@ -77,14 +88,15 @@ def load(program: str) -> Setup:
     if not {"", here} & set(sys.path):
         sys.path.insert(0, here)
     try:
-        function = getattr(importlib.import_module(module), name)
+        imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
         # What the program itself fails to import is its own matter, and shown with its traceback.
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
         raise ConfigurationError(f"there is no module {module!r} in {here} or installed") from None
-    except AttributeError:
-        raise ConfigurationError(f"the module {module!r} has no {name!r}") from None
+    function = getattr(imported, name, None)
+    if function is None:
+        raise ConfigurationError(f"the module {module!r} has no {name!r}")
     if not callable(function):
         raise ConfigurationError(
             f"{program} must be a function that takes the processor, not {type(function).__name__}"
@@ -93,7 +105,19 @@ def load(program: str) -> Setup:
     return setup
 
 
-async def _run(setup: Setup, options: RunOptions) -> None:
+def _run_until_told(setup: Setup, options: RunOptions) -> ExitCode:
+    deadline = Deadline(options.timeout + 1.0)
+    # Also after the loop: the interpreter's end waits for threads of libraries.
+    with interruptible(on_first=deadline.begin, on_second=end_at_once) as interruption:
+        try:
+            asyncio.run(_run(setup, options, interruption))
+        except InterruptedBySignal as error:
+            tell(f"async-processor run: stopped by {error}{_left(options)}")
+            return ExitCode(128 + error.number)
+    return ExitCode.OK
+
+
+async def _run(setup: Setup, options: RunOptions, interruption: Interruption) -> None:
     processor = AdvancedAsyncProcessor(
         options.max_workers,
         options.max_thread_workers,
@@ -102,12 +126,10 @@ async def _run(setup: Setup, options: RunOptions) -> None:
         store=options.store,
         durability=options.durability,
     )
-    with interruptible() as interruption:
-        interruption.on_second = _end_at_once
-        try:
-            await interruption.run(_work(processor, setup, options))
-        finally:
-            await _shut_down(processor, interruption, options.timeout)
+    try:
+        await interruption.run(_work(processor, setup, options))
+    finally:
+        await processor.shutdown(options.timeout)
 
 
 async def _work(processor: AdvancedAsyncProcessor, setup: Setup, options: RunOptions) -> None:
@@ -126,17 +148,6 @@ async def _work(processor: AdvancedAsyncProcessor, setup: Setup, options: RunOpt
         await asyncio.Event().wait()
 
 
-async def _shut_down(processor: AdvancedAsyncProcessor, interruption: Interruption, timeout: float) -> None:
-    await processor.shutdown(timeout)
-    interruption.on_second = None
-
-
-def _end_at_once(number: int) -> None:
-    """Somebody insists. The store bears it, and workers end with their parent."""
-    tell("async-processor run: ended at once")
-    os._exit(128 + number)
-
-
 def _left(options: RunOptions) -> str:
     if options.store == MEMORY:
         return ""
@@ -144,7 +155,7 @@ def _left(options: RunOptions) -> str:
     from .store_option import file_of
 
     try:
-        count = StoreView(file_of(options.store)).counts().of_status("pending", "running")
+        count = StoreView(file_of(options.store)).unfinished()
     except AsyncProcessorError as error:
         return f"; what is left cannot be counted: {error}"
-    return f"; {count} tasks stay in the store for the next start"
+    return f"; {count} {'task stays' if count == 1 else 'tasks stay'} in the store for the next start"

@@ -123,7 +123,11 @@ def _line_dict(line: TaskLine) -> dict[str, Any]:
     del shown["row"]
     for name in ("submitted_at", "started_at", "due", "finished_at"):
         shown[name] = _time(shown[name])
-    return shown | {"priority": _priority(line.priority), "error": _cut(line.error)}
+    return shown | {
+        "priority": _priority(line.priority),
+        "error": _cut(line.error),
+        "progress_message": _cut(line.progress_message),
+    }
 
 
 # ---- one task
