@@ -9,22 +9,26 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 
 _HANDED_ON = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
 
 
 def step_aside() -> None:
-    """As process 1, go on in a child, and end as it does; otherwise do nothing. Called before there are threads."""
+    """As process 1, start the same command as a child, and end as it does; otherwise do nothing."""
     if os.getpid() != 1:
         return
     # Blocked, so that none comes before somebody waits for it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_HANDED_ON, signal.SIGCHLD})
-    child = os.fork()
-    if child != 0:
-        os._exit(_look_after(child))
-    # Else Ctrl-C would come twice: from the terminal and from process 1.
-    os.setsid()
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    child = os.posix_spawn(
+        sys.executable,
+        [sys.executable, *sys.orig_argv[1:]],
+        os.environ,
+        # A session of its own, or Ctrl-C would come twice: from the terminal and from process 1.
+        setsid=True,
+        setsigmask=before,
+    )
+    sys.exit(_look_after(child))
 
 
 def _look_after(child: int) -> int:
