@@ -20,6 +20,8 @@ import psutil
 import pytest
 from tests.source_code import ROOT
 
+from async_processor.storage.sqlite_view import StoreView
+
 COMMAND = Path(sys.executable).parent / "async-processor"
 HELLO = ROOT / "examples" / "audio" / "hello_teddy.wav"
 BARE_PATH = "/nowhere"
@@ -148,6 +150,24 @@ def test_a_file_that_is_too_large_is_refused_before_anything_runs(tmp_path: Path
 
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "larger than 1000 bytes" in ran.stderr
+
+
+def test_with_a_store_the_talk_is_kept_but_not_the_voice(tmp_path: Path):
+    ran = talk(HELLO, "--store", "sqlite:///tasks.db", "--durability", "process", cwd=tmp_path)
+
+    assert ran.returncode == 0, ran.stderr
+    assert StoreView(str(tmp_path / "tasks.db")).counts().of_status("completed") >= 3
+    voice = HELLO.read_bytes()[10_000:10_064]
+    kept = [path.read_bytes() for path in tmp_path.rglob("tasks.db*") if path.is_file()]
+    assert any(b"teddy" in data for data in kept)
+    assert not any(voice in data for data in kept)
+
+
+def test_a_store_that_cannot_be_is_a_wrong_call(tmp_path: Path):
+    ran = talk(HELLO, "--store", "tasks.db", cwd=tmp_path)
+
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "sqlite:///FILE" in ran.stderr
 
 
 def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path):

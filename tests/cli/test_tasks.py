@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from async_processor import AdvancedAsyncProcessor, ProcessingTask, TaskStatus, create_task
 from async_processor.cli import tasks as command
+from async_processor.cli.app import app
 from async_processor.cli.exit_code import ExitCode
 
 ESCAPE = "\x1b[2J"
@@ -161,6 +163,49 @@ async def test_it_looks_while_the_owner_works_and_leaves_changes_to_the_owner(fo
     assert said.count("belongs to another processor") == 2
 
 
+def test_what_an_id_holds_is_shown_and_not_carried_out(tmp_path: Path, capsys):
+    async def fill_badly() -> None:
+        async with processor(tmp_path) as running:
+            await running.submit_task(create_task("value", {"value": 1}, id=f"one\n{ESCAPE}two", depends_on=["later"]))
+
+    asyncio.run(fill_badly())
+    command.list_tasks(store(tmp_path), status=None, task_type=None, limit=50, as_json=False)
+    command.show_task(store(tmp_path), f"one\n{ESCAPE}two", as_json=False)
+    command.show_task(store(tmp_path), f"three\n{ESCAPE}", as_json=False)
+    said = capsys.readouterr()
+
+    assert said.out.splitlines()[1].split()[1:3] == ["one", "\\x1b[2Jtwo"]
+    assert "\x1b" not in said.out + said.err
+    assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "says"),
+    [
+        ("list --status failed --type fail --limit 1 --json", 0, '"id": "bad"'),
+        ("list", 0, "leaf"),
+        ("show good --json", 0, '"result": "secret words"'),
+        ("stats --json", 0, '"quarantined": 0'),
+        ("cancel waits", 0, "cancelled waits"),
+        ("retry bad", 0, "waits again"),
+        ("cancel good", 1, "ended already"),
+        ("retry unknown", 1, "'unknown'"),
+        ("list --limit 0", 2, "--limit"),
+        ("list --status done", 2, "--status must be"),
+        ("show", 2, "ID"),
+    ],
+)
+def test_it_does_what_is_typed(typed: str, code: int, says: str, folder: Path):
+    ran = CliRunner().invoke(app, ["tasks", *typed.split(), "--store", store(folder)])
+
+    assert ran.exit_code == code, ran.output
+    assert says in ran.output
+
+
+def test_a_store_must_be_named():
+    assert CliRunner().invoke(app, ["tasks", "list"]).exit_code == 2
+
+
 # ---- changes
 
 
@@ -181,6 +226,20 @@ def test_a_failed_task_is_done_again_from_the_first_attempt(folder: Path, capsys
     assert command.retry(store(folder), "bad") is ExitCode.OK
     assert asyncio.run(ends(folder, "bad")) == [(TaskStatus.FAILED, 1)]
     assert "waits again" in capsys.readouterr().out
+
+
+def test_who_was_cancelled_with_its_dependency_is_done_again_after_it(folder: Path):
+    command.cancel(store(folder), "waits")
+    assert asyncio.run(ends(folder, "leaf")) == [(TaskStatus.CANCELLED, 0)]
+
+    async def submit_later() -> None:
+        async with processor(folder) as running:
+            await running.submit_task(create_task("value", {"value": 1}, id="later"))
+            await running.wait_for_task("later", timeout=10)
+
+    asyncio.run(submit_later())
+    assert [command.retry(store(folder), item) for item in ("leaf", "waits")] == [ExitCode.OK, ExitCode.OK]
+    assert asyncio.run(ends(folder, "waits", "leaf")) == [(TaskStatus.COMPLETED, 1), (TaskStatus.COMPLETED, 1)]
 
 
 @pytest.mark.parametrize(
