@@ -66,5 +66,5 @@ $(VENV)/dev.stamp: pyproject.toml $(VENV)/created.stamp
 
 $(VENV)/bench.stamp: pyproject.toml $(VENV)/dev.stamp
 	@echo "installing what the benchmarks compare with into $(VENV)"
-	@$(PIP) install --group bench
+	@$(PIP) install --group peers
 	@touch $@

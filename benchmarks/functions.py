@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -29,6 +30,12 @@ def spin(seconds: float) -> float:
     while time.process_time() - began < seconds:
         number += 1
     return seconds
+
+
+def busy_process(seconds: float) -> int:
+    """Compute for so long that another process must take the next one; which process this is."""
+    spin(seconds)
+    return os.getpid()
 
 
 def endless(*_: Any) -> None:

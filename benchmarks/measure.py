@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.functions import CPU_TASK_S
@@ -36,6 +37,17 @@ def percentiles(name: str, samples: Sequence[float], *, scale: float, unit: str)
         Figure(f"{name} p50", statistics.median(ordered) * scale, unit, "lower"),
         Figure(f"{name} p99", ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] * scale, unit, "lower"),
     ]
+
+
+async def until_both_work(occupy: Callable[[], Awaitable[object]]) -> None:
+    """Return when two workers are up: a process that is still starting takes time from the one that is measured.
+
+    Args:
+        occupy: keeps one of them busy for a moment, and says which it was.
+    """
+    seen: set[object] = set()
+    while len(seen) < 2:
+        seen.update(await asyncio.gather(occupy(), occupy()))
 
 
 def require(condition: bool, what: str) -> None:

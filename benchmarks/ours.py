@@ -6,7 +6,8 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import psutil
 
@@ -18,8 +19,11 @@ from async_processor import (
     TaskResult,
     TaskStatus,
 )
+from async_processor.storage.sqlite_store import SqliteStore
+from async_processor.storage.task_codec import decode_result
 from benchmarks import functions as body
-from benchmarks.measure import Figure, efficiency, percentiles, rate, require
+from benchmarks.durable import SLOTS, workloads
+from benchmarks.measure import Figure, efficiency, percentiles, rate, require, until_both_work
 
 NAME = "async_processor"
 
@@ -52,7 +56,12 @@ async def join(task: ProcessingTask, context: Any) -> int:
     return len(context.dependencies)
 
 
-FUNCTIONS = (noop, noop_sync, echo, spin, endless, nap, join)
+async def successor(task: ProcessingTask) -> int:
+    number: int = task.payload["number"]
+    return number + 1
+
+
+FUNCTIONS = (noop, noop_sync, echo, spin, endless, nap, join, successor)
 
 
 def processor(**arguments: Any) -> AdvancedAsyncProcessor:
@@ -108,6 +117,11 @@ async def w2b() -> list[Figure]:
 async def w3() -> list[Figure]:
     figures: list[Figure] = []
     async with processor() as running:
+
+        async def occupy() -> object:
+            return (await one(running, ProcessingTask("spin", cpu_intensive=True))).worker_id
+
+        await until_both_work(occupy)
         lanes: list[tuple[str, str, dict[str, bool]]] = [
             ("event loop", "noop", {}),
             ("thread", "noop_sync", {}),
@@ -242,6 +256,38 @@ async def w10() -> list[Figure]:
     ]
 
 
+class Ours:
+    """W6 and W6f: see ``benchmarks.durable.Durable``."""
+
+    def __init__(self, folder: Path, *, power: bool) -> None:
+        self._path = folder / "tasks.db"
+        self._durability: Literal["power", "process"] = "power" if power else "process"
+        self._numbers: dict[str, int] = {}
+
+    async def __aenter__(self) -> Self:
+        store = f"sqlite:///{self._path}"
+        self._running = processor(max_workers=SLOTS, store=store, durability=self._durability)
+        await self._running.start()
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self._running.shutdown()
+
+    async def successor(self, number: int) -> int:
+        task = ProcessingTask("successor", {"number": number})
+        self._numbers[task.id] = number
+        result: int = (await one(self._running, task)).unwrap()
+        return result
+
+    async def kept(self) -> int:
+        store = SqliteStore(self._path)
+        await store.open(lambda _: None)
+        stored = await store.find(list(self._numbers))
+        await store.aclose(1.0)
+        return sum(decode_result(stored[name]).unwrap() == number + 1 for name, number in self._numbers.items())
+
+
 WORKLOADS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
-    "W1": w1, "W2": w2, "W2b": w2b, "W3": w3, "W4": w4, "W5": w5, "W7": w7, "W8": w8, "W9": w9, "W10": w10,
+    "W1": w1, "W2": w2, "W2b": w2b, "W3": w3, "W4": w4, "W5": w5, **workloads(Ours), "W7": w7, "W8": w8, "W9": w9,
+    "W10": w10,
 }  # fmt: skip

@@ -13,7 +13,9 @@ from typing import Any
 import psutil
 
 from benchmarks import functions as body
-from benchmarks.measure import Figure, efficiency, percentiles, rate, require
+from benchmarks.durable import workloads
+from benchmarks.group_commit import GroupCommit
+from benchmarks.measure import Figure, efficiency, percentiles, rate, require, until_both_work
 
 NAME = "standard library"
 
@@ -96,6 +98,7 @@ async def w3() -> list[Figure]:
     loop = asyncio.get_running_loop()
     figures: list[Figure] = []
     with ThreadPoolExecutor(2) as threads, _processes(2) as processes:
+        await until_both_work(lambda: loop.run_in_executor(processes, body.busy_process, body.CPU_TASK_S))
         places: list[tuple[str, Callable[[], Awaitable[Any]]]] = [
             ("event loop", lambda: asyncio.create_task(noop())),
             ("thread", lambda: loop.run_in_executor(threads, body.noop)),
@@ -202,5 +205,6 @@ async def w10() -> list[Figure]:
 
 
 WORKLOADS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
-    "W1": w1, "W2": w2, "W2b": w2b, "W3": w3, "W4": w4, "W5": w5, "W7": w7, "W8": w8, "W9": w9, "W10": w10,
+    "W1": w1, "W2": w2, "W2b": w2b, "W3": w3, "W4": w4, "W5": w5, **workloads(GroupCommit), "W7": w7, "W8": w8,
+    "W9": w9, "W10": w10,
 }  # fmt: skip

@@ -1,0 +1,71 @@
+"""huey with its SQLite storage: a consumer in threads of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+from typing import Any, Self
+
+from huey import SqliteHuey
+from huey.consumer import Consumer
+from huey.signals import SIGNAL_COMPLETE
+
+from benchmarks.durable import workloads
+
+NAME = "huey"
+ABOUT = "SqliteHuey: what waits survives; what runs is lost, a task leaves the file when a worker takes it"
+# All share one connection; more threads made it slower.
+WORKERS = 2
+PAUSE_S = 0.001
+
+
+class Huey:
+    """See ``benchmarks.durable.Durable``."""
+
+    def __init__(self, folder: Path, *, power: bool) -> None:
+        self._path = folder / "huey.db"
+        # Its other setting would be synchronous=OFF.
+        self._huey = SqliteHuey(filename=str(self._path), fsync=True if power else None)
+        if not power:
+            self._huey.storage.conn.execute("PRAGMA synchronous = NORMAL")
+        self._task = self._huey.task()(successor)
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._huey.signal(SIGNAL_COMPLETE)(self._completed)
+        self._consumer = Consumer(
+            self._huey, workers=WORKERS, periodic=False, initial_delay=PAUSE_S, max_delay=PAUSE_S,
+            check_worker_health=False,
+        )  # fmt: skip
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._consumer.start()
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await asyncio.to_thread(self._consumer.stop, graceful=True)
+        self._huey.storage.close()
+
+    async def successor(self, number: int) -> int:
+        task = self._task.s(number)
+        done = self._waiting[task.id] = self._loop.create_future()
+        # On the loop: through a thread it took longer. It waits for the disk there.
+        handle = self._huey.enqueue(task)
+        await done
+        result: int = handle.get(preserve=True)
+        return result
+
+    async def kept(self) -> int:
+        with sqlite3.connect(self._path) as connection:
+            (count,) = connection.execute("SELECT count(*) FROM kv").fetchone()
+        return int(count)
+
+    def _completed(self, _signal: str, task: Any, *_: Any) -> None:
+        self._loop.call_soon_threadsafe(self._waiting.pop(task.id).set_result, None)
+
+
+def successor(number: int) -> int:
+    return number + 1
+
+
+WORKLOADS = workloads(Huey)
