@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,42 @@ def test_a_task_that_is_not_there_is_said_to_be_so(folder: Path, capsys):
     ):
         assert carried_out is ExitCode.FAILED
     assert capsys.readouterr().err.count("'unknown'") == 3
+
+
+def test_what_is_no_text_names_no_task(folder: Path, capsys):
+    assert listed(folder, capsys, task_type="\udcff") == []
+    for carried_out in (
+        command.show_task(store(folder), "\udcff", as_json=False),
+        command.cancel(store(folder), "\udcff"),
+        command.retry(store(folder), "\udcff"),
+    ):
+        assert carried_out is ExitCode.FAILED
+    assert "no task '\\udcff'" in capsys.readouterr().err
+
+
+def test_a_damaged_row_is_shown_as_far_as_it_can_be_and_keeps_no_other_from_it(folder: Path, capsys):
+    with closing(sqlite3.connect(folder / "tasks.db")) as connection:
+        connection.executescript(
+            """
+            UPDATE tasks SET priority = 99, type = CAST(x'ff41' AS TEXT), spec = x'00' WHERE id = 'waits';
+            UPDATE unfinished SET started_at = -1e18, progress = 1e999, due = 1e300;
+            UPDATE finished SET outcome = x'00' WHERE row = (SELECT row FROM tasks WHERE id = 'bad');
+            """
+        )
+    assert len(listed(folder, capsys)) == 5
+    assert command.list_tasks(store(folder), status=None, task_type=None, limit=50, as_json=False) is ExitCode.OK
+    for task_id in ("waits", "leaf", "bad", "good"):
+        for as_json in (True, False):
+            assert command.show_task(store(folder), task_id, as_json=as_json) is ExitCode.OK
+    said = capsys.readouterr().out
+
+    assert said.count("unreadable") == 4
+    assert "Infinity" not in said
+    assert command.show_counts(store(folder), as_json=False) is ExitCode.OK
+    assert command.cancel(store(folder), "leaf") is ExitCode.OK
+    # What cannot be read is for a processor to set aside, at its start.
+    assert command.cancel(store(folder), "waits") is ExitCode.FAILED
+    assert command.retry(store(folder), "bad") is ExitCode.FAILED
 
 
 async def test_it_looks_while_the_owner_works_and_leaves_changes_to_the_owner(folder: Path, capsys):

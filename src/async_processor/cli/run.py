@@ -13,10 +13,12 @@ from pathlib import Path
 from ..errors import AsyncProcessorError, ConfigurationError
 from ..processor import AdvancedAsyncProcessor
 from ..runtime.stores import MEMORY, Durability
+from ..storage.sqlite_view import StoreView
 from .deadline import Deadline, end_at_once
 from .exit_code import ExitCode
 from .interruption import InterruptedBySignal, Interruption, interruptible
 from .output import complain, tell
+from .store_option import file_of
 
 _COMMAND = "run"
 
@@ -151,9 +153,6 @@ async def _work(processor: AdvancedAsyncProcessor, setup: Setup, options: RunOpt
 def _left(options: RunOptions) -> str:
     if options.store == MEMORY:
         return ""
-    from ..storage.sqlite_view import StoreView
-    from .store_option import file_of
-
     try:
         count = StoreView(file_of(options.store)).unfinished()
     except AsyncProcessorError as error:

@@ -126,6 +126,7 @@ def _line_dict(line: TaskLine) -> dict[str, Any]:
     return shown | {
         "priority": _priority(line.priority),
         "error": _cut(line.error),
+        "progress": _cut(line.progress),
         "progress_message": _cut(line.progress_message),
     }
 
@@ -148,7 +149,7 @@ def _facts(stored: StoredTask) -> dict[str, Any]:
         "started_at": _time(stored.started_at),
         "due": _time(stored.due),
         "finished_at": _time(stored.finished_at),
-        "progress": stored.progress,
+        "progress": _cut(stored.progress),
         "progress_message": _cut(stored.progress_message),
         "error": _cut(stored.error),
     }
@@ -199,11 +200,17 @@ def _priority(number: int) -> str:
 
 
 def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    if seconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (OSError, OverflowError, ValueError):
+        # No moment at all: the file is damaged, or a stranger's.
+        return str(seconds)
 
 
-def _cut(text: str | None) -> Any:
-    return preview(text)
+def _cut(value: float | str | None) -> Any:
+    return preview(value)
 
 
 def _text(value: Any) -> str:

@@ -64,7 +64,7 @@ class Reader:
 
     def find(self, connection: sqlite3.Connection, task_ids: Sequence[str]) -> dict[str, StoredTask]:
         """The tasks of these ids, as far as they are there, with their values."""
-        asked = [(task_id,) for task_id in task_ids if _can_be_bound(task_id)]
+        asked = [(task_id,) for task_id in task_ids if can_be_bound(task_id)]
         ids = dict(statements()["rows_of_ids"].read(connection, asked))
         keys = [(row,) for row in ids]
         needs = self._needs(connection, keys)
@@ -112,8 +112,8 @@ class Reader:
         return task
 
 
-def _can_be_bound(task_id: str) -> bool:
-    # No task has an id that is no text, so it is not there, rather than an error.
+def can_be_bound(task_id: str) -> bool:
+    """Whether SQLite takes it. No task has an id that is no text, so it is not there, rather than an error."""
     try:
         task_id.encode()
     except UnicodeEncodeError:

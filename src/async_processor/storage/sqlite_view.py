@@ -13,6 +13,7 @@ from .base import StoredTask
 from .result_files import ResultFiles
 from .sql_files import statements
 from .sqlite_errors import MEDIUM, translated
+from .sqlite_reader import can_be_bound
 from .sqlite_rows import remains, stored_task
 from .sqlite_schema import connect_to_look
 
@@ -78,6 +79,8 @@ class StoreView:
             StoreError: there is no store, or it cannot be read.
         """
         with self._connected() as connection:
+            if not all(can_be_bound(text) for text in (status, task_type) if text is not None):
+                return []
             wanted = (status, task_type, min(limit, MOST))
             return [TaskLine(*found) for found in connection.execute(self._sql("list_tasks"), wanted)]
 
@@ -119,6 +122,8 @@ class StoreView:
 
 def read_task(connection: sqlite3.Connection, path: str, task_id: str) -> StoredTask | None:
     """One task as it is stored; of an unreadable one, what can still be said of it."""
+    if not can_be_bound(task_id):
+        return None
     queries = statements()
     rows = [(row,) for row, _ in queries["rows_of_ids"].read(connection, [(task_id,)])]
     found = queries["read_unfinished"].read(connection, rows) + queries["read_finished"].read(connection, rows)
