@@ -333,7 +333,7 @@ def test_as_process_1_of_a_container_a_second_signal_ends_it_at_once(launch: Lau
     first.terminate()
     code, said, seconds = ended(program)
 
-    assert (code, said) == (143, "async-processor run: ended at once\n")
+    assert (code, said.partition("\n")[0]) == (143, "async-processor run: ended at once")
     assert seconds < SLACK_S
     assert_gone(others)
 
@@ -370,6 +370,7 @@ def test_ctrl_c_while_the_program_is_imported_is_answered_by_one_line(tmp_path: 
     assert process.returncode == 130
 
 
+# What comes after the one line is multiprocessing's: workers that were just being started miss their parent.
 @pytest.mark.parametrize("function", ["blocking", "lingering"])
 def test_a_second_signal_ends_it_at_once_though_the_loop_is_blocked_or_a_thread_stays(
     function: str, launch: Launch
@@ -381,7 +382,7 @@ def test_a_second_signal_ends_it_at_once_though_the_loop_is_blocked_or_a_thread_
     program.process.send_signal(signal.SIGINT)
     code, said, seconds = ended(program)
 
-    assert (code, said) == (130, "async-processor run: ended at once\n")
+    assert (code, said.partition("\n")[0]) == (130, "async-processor run: ended at once")
     assert seconds < SLACK_S
 
 
@@ -395,7 +396,7 @@ def test_a_second_ctrl_c_ends_it_at_once_and_its_workers_with_it(launch: Launch,
     os.killpg(program.process.pid, signal.SIGINT)
     code, said, seconds = ended(program)
 
-    assert (code, said) == (130, "async-processor run: ended at once\n")
+    assert (code, said.partition("\n")[0]) == (130, "async-processor run: ended at once")
     assert seconds < SLACK_S
     assert_gone(children)
     assert StoreView(str(tmp_path / "tasks.db")).counts().of_status("pending", "running") == 3
