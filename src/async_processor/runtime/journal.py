@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
+from functools import partial
 
 from ..clock import Clock
 from ..config import ProcessorConfig
@@ -39,6 +40,12 @@ from ..storage.codec import encode_value
 from ..storage.task_codec import encode_outcome, encode_task
 
 logger = logging.getLogger("async_processor.store")
+
+# What is told once a change is kept. Each is bound by ``partial`` and not by a closure: a closure takes a cell for
+# each name, and what the garbage collector has to look at for each task is a large part of what a task costs.
+Accepted = Callable[[TaskRecord, AsyncProcessorError | None], None]
+Begin = Callable[[TaskRecord, int], None]
+Publish = Callable[[TaskRecord, TaskResult], None]
 
 PROGRESS_INTERVAL_S = 1.0
 # What bytes and lengths of small values take beyond the values themselves.
@@ -137,25 +144,26 @@ class Journal:
             )
         return Entry(encoded)
 
-    def accept(self, record: TaskRecord, told: Callable[[TaskRecord, AsyncProcessorError | None], None]) -> None:
+    def accept(self, record: TaskRecord, told: Accepted) -> None:
         """Write that a task was handed in; ``told`` whether it is kept."""
         entry: Entry = record.job.entry
         assert entry.encoded is not None, f"{record} is accepted twice"  # noqa: S101 - the scheduler refuses that
         entry.row = self._store.new_row()
         change = TaskAccepted(entry.row, entry.encoded)
         entry.encoded = None
+        self._store.write(change, partial(self._accepted, record, told))
 
-        def done(error: AsyncProcessorError | None) -> None:
-            entry.stored, entry.refused = True, error
-            try:
-                told(record, error)
-            finally:
-                for waiter in entry.waiters:
-                    if not waiter.done():
-                        waiter.set_result(None)
-                entry.waiters.clear()
-
-        self._store.write(change, done)
+    @staticmethod
+    def _accepted(record: TaskRecord, told: Accepted, error: AsyncProcessorError | None) -> None:
+        entry: Entry = record.job.entry
+        entry.stored, entry.refused = True, error
+        try:
+            told(record, error)
+        finally:
+            for waiter in entry.waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            entry.waiters.clear()
 
     async def until_stored(self, record: TaskRecord) -> None:
         """Return once a task is kept.
@@ -173,16 +181,17 @@ class Journal:
 
     # ---- attempts
 
-    def start(self, record: TaskRecord, token: int, begin: Callable[[TaskRecord, int], None]) -> None:
+    def start(self, record: TaskRecord, token: int, begin: Begin) -> None:
         """Write that an attempt starts, then ``begin`` it; not if ``withdraw`` comes first."""
         self._starting[token] = record
+        change = AttemptStarted(record.job.entry.row, record.attempt, self._now())
+        self._store.write(change, partial(self._started, token, begin))
 
-        def done(error: AsyncProcessorError | None) -> None:
-            # With an error the store is closed, and so is the engine: nothing begins any more.
-            if self._starting.pop(token, None) is not None and error is None:
-                begin(record, token)
-
-        self._store.write(AttemptStarted(record.job.entry.row, record.attempt, self._now()), done)
+    def _started(self, token: int, begin: Begin, error: AsyncProcessorError | None) -> None:
+        record = self._starting.pop(token, None)
+        # With an error the store is closed, and so is the engine: nothing begins any more.
+        if record is not None and error is None:
+            begin(record, token)
 
     def withdraw(self, token: int) -> bool:
         """Do not begin this attempt. Whether it had not begun."""
@@ -218,7 +227,7 @@ class Journal:
         record.job.entry.value = value
         return outcome
 
-    def finish(self, record: TaskRecord, result: TaskResult, publish: Callable[[TaskRecord, TaskResult], None]) -> None:
+    def finish(self, record: TaskRecord, result: TaskResult, publish: Publish) -> None:
         """Write how a task ended, then ``publish`` its result."""
         entry: Entry = record.job.entry
         if entry.refused is not None or record.left:
@@ -227,14 +236,15 @@ class Journal:
             publish(record, result)
             return
         self._finishing += 1
+        self._store.write(_end_of(record, result), partial(self._finished, record, result, publish))
 
-        def done(error: AsyncProcessorError | None) -> None:
-            self._finishing -= 1
-            if error is not None:
-                logger.error("the end of task %s could not be stored, it will run again: %s", record.id, error)
-            publish(record, result)
-
-        self._store.write(self._finished(entry, record, result), done)
+    def _finished(
+        self, record: TaskRecord, result: TaskResult, publish: Publish, error: AsyncProcessorError | None
+    ) -> None:
+        self._finishing -= 1
+        if error is not None:
+            logger.error("the end of task %s could not be stored, it will run again: %s", record.id, error)
+        publish(record, result)
 
     def end_stored(self, stored: StoredTask, result: TaskResult) -> None:
         """Write the end of a task that is in the store and cannot be taken up."""
@@ -242,15 +252,17 @@ class Journal:
             TaskFinished(stored.row, result.status, self._now(), result.error, encode_outcome(result), None)
         )  # fmt: skip
 
-    def _finished(self, entry: Entry, record: TaskRecord, result: TaskResult) -> TaskFinished:
-        # The result of an attempt that was stopped may have come too late: only what completed has one.
-        value, entry.value = (entry.value if result.ok else None), None
-        return TaskFinished(
-            entry.row, record.status, _seconds(result.completed_at), result.error, encode_outcome(result), value
-        )  # fmt: skip
-
     def _now(self) -> float:
         return _seconds(self._clock.wall())
+
+
+def _end_of(record: TaskRecord, result: TaskResult) -> TaskFinished:
+    entry: Entry = record.job.entry
+    # The result of an attempt that was stopped may have come too late: only what completed has one.
+    value, entry.value = (entry.value if result.ok else None), None
+    return TaskFinished(
+        entry.row, record.status, _seconds(result.completed_at), result.error, encode_outcome(result), value
+    )  # fmt: skip
 
 
 def _seconds(time: datetime) -> float:
