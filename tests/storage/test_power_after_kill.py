@@ -106,8 +106,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="opening tells of commits that the last owner did not live to sync")
-async def test_a_task_that_a_second_life_has_found_survives_though_it_was_not_synced(machine: Machine):
+async def test_a_task_that_a_second_life_has_found_survives_though_it_was_not_synced(machine: Machine):  # S2
     accepting = machine.before("sync", "-wal")[1:13:2]
 
     lost = [what for kill in accepting for what in await machine.lost(kill)]
@@ -115,8 +114,7 @@ async def test_a_task_that_a_second_life_has_found_survives_though_it_was_not_sy
     assert lost == []
 
 
-@pytest.mark.xfail(strict=True, reason="ResultFiles.put takes a file that is there for one that is synced")
-async def test_a_result_file_that_was_there_already_is_synced_before_a_row_names_it(machine: Machine):
+async def test_a_result_file_that_was_there_already_is_synced_before_a_row_names_it(machine: Machine):  # S2
     naming = [moment + 1 for moment in machine.before("rename", "-results")]
     assert len(naming) == 4
 
@@ -125,10 +123,9 @@ async def test_a_result_file_that_was_there_already_is_synced_before_a_row_names
     assert lost == []
 
 
-@pytest.mark.xfail(strict=True, reason="for both reasons above")
 @pytest.mark.nightly
 @pytest.mark.timeout(1_200)
-async def test_no_cut_after_a_kill_at_any_moment_loses_what_was_told(machine: Machine):
+async def test_no_cut_after_a_kill_at_any_moment_loses_what_was_told(machine: Machine):  # S2
     kills = random.Random(7).sample(range(1, len(machine.first)), 300)
 
     lost = [what for kill in kills for what in await machine.lost(kill)]

@@ -43,7 +43,11 @@ class ResultFiles:
         """
         name = hashlib.sha256(value).hexdigest()
         file = self._file(name)
-        if not file.exists():
+        if file.exists():
+            # Whoever put it there may have been killed before its name was on the disk.
+            self._make_folder(file.parent)
+            sync_directory(str(file.parent))
+        else:
             self._write(file, value)
         return name
 

@@ -242,6 +242,22 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def sync_remains(path: str) -> None:
+    """Bring to the disk what an owner that was killed wrote and did not live to sync.
+
+    It is there for whoever reads, in the system's memory; nothing must be told of or built on before a power cut
+    cannot take it any more. Only the log: SQLite syncs the database before it gives up what the log holds of it, and to
+    close a second descriptor of the database would let go of SQLite's own locks.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(f"{path}-wal", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    sync_directory(str(Path(path).parent))
+
+
 def sync_directory(path: str) -> None:
     """Let the names in a directory survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

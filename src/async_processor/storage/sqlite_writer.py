@@ -34,7 +34,7 @@ from .sqlite_errors import BAD_ROW, MEDIUM, is_certain, reason_of, refused, tran
 from .sqlite_lock import StoreLock
 from .sqlite_reader import Reader
 from .sqlite_retention import Limits, Retention
-from .sqlite_schema import Durability, connect, open_database, read_totals, refuse_directory, transaction
+from .sqlite_schema import Durability, connect, open_database, read_totals, refuse_directory, sync_remains, transaction
 
 _log = logging.getLogger(__name__)
 MEDIUM_OR_REFUSED = (*MEDIUM, StoreError)
@@ -185,6 +185,8 @@ class Writer:
         refuse_directory(path)
         self._lock.take()
         self._connection = connection = open_database(path, self._options.durability)
+        if self._options.durability == "power":
+            sync_remains(path)
         with transaction(connection):
             connection.execute(statements()["count_crashes"].text)
         totals = read_totals(connection, path)
