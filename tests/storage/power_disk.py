@@ -103,13 +103,14 @@ def _call(name: str, arguments: str) -> Iterator[Call]:
         case "rename":
             yield Call("rename", texts[0].decode(), target=texts[1].decode())
         case "mkdir":
-            yield Call("create", texts[0].decode())
+            yield Call("mkdir", texts[0].decode())
 
 
 @dataclass
 class Content:
-    """What is in a file: on the disk for certain, and written since."""
+    """What is in a file: on the disk for certain, and written since. In a folder, nothing: it has names."""
 
+    folder: bool = False
     kept: bytearray = field(default_factory=bytearray)
     pending: list[Call] = field(default_factory=list)
     end: int = 0
@@ -165,7 +166,7 @@ class Disk:
     def do(self, call: Call) -> None:
         """Carry out one call."""
         match call.name:
-            case "create":
+            case "create" | "mkdir":
                 self._create(call)
             case "unlink" | "rename":
                 self._rename(call)
@@ -176,7 +177,7 @@ class Disk:
 
     def _create(self, call: Call) -> None:
         if call.path not in self._names:
-            self._names[call.path] = Content()
+            self._names[call.path] = Content(folder=call.name == "mkdir")
             self._changed(call, self._names[call.path])
 
     def _rename(self, call: Call) -> None:
@@ -205,7 +206,7 @@ class Disk:
             self._apply_name(call, self._kept_names)
 
     def _apply_name(self, call: Call, names: dict[str, Content]) -> None:
-        if call.name == "create":
+        if call.name in ("create", "mkdir"):
             names[call.path] = self._made[call.path]
             return
         content = names.pop(call.path, self._made[call.path])
@@ -219,14 +220,12 @@ class Disk:
             # A file system keeps the changes of one directory in order.
             for call in pending[: rng.randint(0, len(pending))]:
                 self._apply_name(call, names)
-        for name, content in names.items():
+        # What is in a folder comes after it.
+        for name, content in sorted(names.items()):
             place = target / Path(name).relative_to(source)
-            if _is_directory(name, names, self._names):
-                place.mkdir(parents=True, exist_ok=True)
-            elif not name.endswith(("-shm", "-lock")):
-                place.parent.mkdir(parents=True, exist_ok=True)
+            if not place.parent.is_dir() or name.endswith(("-shm", "-lock")):
+                continue
+            if content.folder:
+                place.mkdir()
+            else:
                 place.write_bytes(content.left(rng))
-
-
-def _is_directory(name: str, *tables: dict[str, Content]) -> bool:
-    return any(other.startswith(f"{name}/") for table in tables for other in table)
