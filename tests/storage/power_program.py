@@ -8,6 +8,7 @@ import random
 import sys
 
 from async_processor.model import TaskStatus
+from async_processor.storage import sqlite_schema
 from async_processor.storage.base import AttemptStarted, Done, EncodedTask, TaskAccepted, TaskFinished
 from async_processor.storage.sqlite_store import SqliteStore
 
@@ -60,4 +61,6 @@ async def work(path: str, durability: str, notes: str) -> None:
 
 
 if __name__ == "__main__":
+    # So that cuts come in the middle of checkpoints too, and not only of what is written between them.
+    sqlite_schema.CHECKPOINT_PAGES = 25
     asyncio.run(work(*sys.argv[1:]))

@@ -93,8 +93,9 @@ class Retention:
         rows = [row[:1] for row in found]
         named = statements()
         files = {file for *_, file in found if file is not None}
-        # Nobody was promised that it is gone. Only a file must not go before the row that names it.
-        with _unhurried(connection, durable and not files), transaction(connection):
+        # Nobody was promised that it is gone. Only a file must not go before the row that names it, at no durability.
+        usual = "FULL" if durable else "NORMAL"
+        with _synchronous(connection, "FULL" if files else "NORMAL", usual), transaction(connection):
             for name in ("erase_dependencies", "erase_finished", "erase_tasks"):
                 named[name].write(connection, rows)
         for file in files:
@@ -103,12 +104,12 @@ class Retention:
 
 
 @contextlib.contextmanager
-def _unhurried(connection: sqlite3.Connection, wanted: bool) -> Iterator[None]:
-    if not wanted:
+def _synchronous(connection: sqlite3.Connection, level: str, usual: str) -> Iterator[None]:
+    if level == usual:
         yield
         return
-    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA synchronous = {level}")
     try:
         yield
     finally:
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA synchronous = {usual}")

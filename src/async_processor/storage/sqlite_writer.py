@@ -448,10 +448,11 @@ class Writer:
         self._chores_at = math.inf
         try:
             connection = self._connected()
+            # First: it syncs the log, and a file must not go before it is certain that no row names it any more.
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             if not self._swept:
                 self._swept = True
                 self._files.sweep({name for (name,) in connection.execute(statements()["value_files"].text)})
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except MEDIUM as error:
             _log.warning("the store %s could not be tidied up: %s", self._options.path, reason_of(error))
 
