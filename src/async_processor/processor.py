@@ -25,7 +25,6 @@ from .monitoring.loop_watch import LoopWatch
 from .monitoring.memory import MemoryReader
 from .monitoring.observer import Observer
 from .monitoring.performance import PerformanceMonitor
-from .processors.builtin import builtin_registry
 from .processors.registry import ProcessorFunction, inspect_function
 from .runtime.engine import Engine
 from .runtime.lanes import LaneSizes, make_lanes, traits_of
@@ -95,6 +94,9 @@ class AdvancedAsyncProcessor:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._make_lanes = lanes
         self._rng = random.Random() if rng is None else rng  # noqa: S311 - jitter, no secret
+        # A quarter of what there is to import: only for those who make a processor.
+        from .processors.builtin import builtin_registry
+
         self._registry = builtin_registry(self.config)
         self._learned = LearnedMemory()
         self.monitor = PerformanceMonitor(self._clock, profiling=enable_profiling, slowest=self.config.profile_slowest)

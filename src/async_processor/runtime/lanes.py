@@ -10,7 +10,6 @@ from ..config import ProcessorConfig
 from ..errors import ConfigurationError
 from ..execution.async_lane import AsyncLane
 from ..execution.base import Lane
-from ..execution.process_lane import ProcessLane
 from ..execution.thread_lane import ThreadLane
 from ..model import LaneName
 from ..scheduling.records import LaneTraits
@@ -40,6 +39,9 @@ class LaneSizes:
 
 def make_lanes(sizes: LaneSizes, config: ProcessorConfig, clock: Clock) -> dict[LaneName, Lane]:
     """The real lanes: event loop, threads, worker processes."""
+    # Brings multiprocessing: only for those who start a processor.
+    from ..execution.process_lane import ProcessLane
+
     return {
         LaneName.ASYNC: AsyncLane(
             slot_names(LaneName.ASYNC, sizes.workers), cancel_grace=config.cancel_grace_s, clock=clock
