@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from .clock import Clock, SystemClock
 from .config import ProcessorConfig
@@ -26,16 +26,16 @@ from .monitoring.memory import MemoryReader
 from .monitoring.observer import Observer
 from .monitoring.performance import PerformanceMonitor
 from .processors.registry import ProcessorFunction, inspect_function
-from .runtime.engine import Engine
 from .runtime.lanes import LaneSizes, make_lanes, traits_of
 from .runtime.memory_gate import MemoryGate
-from .runtime.shutdown import shut_down
 from .runtime.stores import MEMORY, Durability, check_store, open_store
 from .scheduling.admission import Fairness
 from .scheduling.retry import RetryPolicy
-from .scheduling.scheduler import Scheduler
 from .storage.base import Store
 from .task_manager import TaskManager
+
+if TYPE_CHECKING:
+    from .runtime.engine import Engine
 
 _F = TypeVar("_F", bound=ProcessorFunction)
 LaneFactory = Callable[[LaneSizes, ProcessorConfig, Clock], Mapping[LaneName, Lane]]
@@ -372,6 +372,10 @@ class AdvancedAsyncProcessor:
         return self._engine.state()
 
     def _make_engine(self) -> Engine:
+        # As above: half of what is left to import.
+        from .runtime.engine import Engine
+        from .scheduling.scheduler import Scheduler
+
         config, clock = self.config, self._clock
         lanes = self._make_lanes(self._sizes, config, clock)
         store = open_store(self._store, self._durability, config, clock)
@@ -400,6 +404,8 @@ class AdvancedAsyncProcessor:
         )
 
     async def _close(self, engine: Engine, timeout: float, own: str | None) -> None:
+        from .runtime.shutdown import shut_down
+
         try:
             await shut_down(engine, self._registry, self._clock, timeout, own)
         finally:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from .model import TaskStatus
-from .scheduling.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from .scheduling.scheduler import Scheduler
 
 
 class TaskManager:
