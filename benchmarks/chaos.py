@@ -36,6 +36,8 @@ from async_processor import (
     TaskStatus,
     create_task,
 )
+from async_processor.execution import process_lane as _process_lane
+from async_processor.runtime import engine as _engine
 from async_processor.runtime import journal as _journal
 from async_processor.storage import sqlite_store as _sqlite_store
 from benchmarks.chaos_functions import answer, append, in_thread_or_process, on_loop
@@ -44,7 +46,7 @@ ASYNC_SLOTS, THREAD_SLOTS, PROCESS_SLOTS = 10, 4, 2
 SLOTS = ASYNC_SLOTS + THREAD_SLOTS + PROCESS_SLOTS
 SUBMITTERS = 50
 # Imported at first use otherwise, in each life anew.
-IMPORTED = (_journal, _sqlite_store)
+IMPORTED = (_engine, _journal, _process_lane, _sqlite_store)
 SHORTEST_LIFE_S, LONGEST_LIFE_S = 0.05, 0.6
 PATIENCE_S = 120.0
 
