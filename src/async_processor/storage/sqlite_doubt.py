@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from .sql_files import statements
-from .sqlite_schema import transaction
+from .sqlite_schema import VERSION, transaction
 
 
 class Outcome(Enum):
@@ -76,4 +76,4 @@ def _overwrite_remains(connection: sqlite3.Connection) -> None:
     """Should another program keep the log open, a commit that failed at its last step could still be in it, unseen
     now and found by the next recovery: write over it. Without such a program there is nothing to write over."""
     with contextlib.suppress(sqlite3.Error), transaction(connection):
-        connection.execute("PRAGMA user_version = 1")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
