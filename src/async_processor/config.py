@@ -7,7 +7,7 @@ import sys
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
 from .errors import ConfigurationError
@@ -28,16 +28,20 @@ class _Settings:
     def from_env(cls, environ: Mapping[str, str] | None = None, prefix: str = ENV_PREFIX) -> Self:
         """Defaults, with every field replaced whose variable ``PREFIX + FIELD`` is set.
 
+        Settings within settings read ``PREFIX + FIELD + "_" + THEIR_FIELD``; a mapping is written as a JSON object.
+
         Raises:
             ConfigurationError: a variable cannot be read as its field's type; the message names it.
         """
         found = os.environ if environ is None else environ
         hints = typing.get_type_hints(cls)
-        values = {
-            item.name: _parse(f"{prefix}{item.name.upper()}", hints[item.name], found[f"{prefix}{item.name.upper()}"])
-            for item in fields(cls)
-            if f"{prefix}{item.name.upper()}" in found
-        }
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            hint, variable = hints[item.name], f"{prefix}{item.name.upper()}"
+            if isinstance(hint, type) and issubclass(hint, _Settings):
+                values[item.name] = hint.from_env(found, f"{variable}_")
+            elif variable in found:
+                values[item.name] = _parse(variable, hint, found[variable])
         return cls(**values)
 
 
@@ -147,17 +151,6 @@ class ProcessorConfig(_Settings):
     speech: SpeechConfig = field(default_factory=SpeechConfig)
     ai: AIConfig = field(default_factory=AIConfig)
 
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None, prefix: str = ENV_PREFIX) -> Self:
-        """As for all settings; ``speech`` and ``ai`` read ``PREFIX + SPEECH_...`` and ``PREFIX + AI_...``."""
-        # Named explicitly: zero-argument super() loses its class in a slotted dataclass.
-        own = _Settings.from_env.__func__(cls, environ, prefix)  # type: ignore[attr-defined]
-        return replace(  # type: ignore[no-any-return]
-            own,
-            speech=SpeechConfig.from_env(environ, f"{prefix}SPEECH_"),
-            ai=AIConfig.from_env(environ, f"{prefix}AI_"),
-        )
-
 
 def _check(owner: str, name: str, hint: Any, value: Any) -> None:
     choices = typing.get_args(hint)
@@ -165,6 +158,10 @@ def _check(owner: str, name: str, hint: Any, value: Any) -> None:
     if origin is Literal:
         if value not in choices:
             raise ConfigurationError(f"{owner}.{name} must be one of {', '.join(choices)}, not {value!r}")
+        return
+    if origin is Mapping:
+        if not isinstance(value, Mapping) or not all(isinstance(part, str) for item in value.items() for part in item):
+            raise ConfigurationError(f"{owner}.{name} must be a mapping of names to texts")
         return
     wanted = choices if origin is types.UnionType else (hint,)
     numeric = float in wanted
@@ -182,6 +179,8 @@ def _parse(variable: str, hint: Any, text: str) -> Any:
     wanted = typing.get_args(hint) if typing.get_origin(hint) is types.UnionType else (hint,)
     if types.NoneType in wanted and text == "":
         return None
+    if typing.get_origin(hint) is Mapping:
+        return _parse_mapping(variable, text)
     try:
         if int in wanted:
             return int(text)
@@ -190,3 +189,13 @@ def _parse(variable: str, hint: Any, text: str) -> Any:
     except ValueError:
         raise ConfigurationError(f"{variable} must be a number, not {text!r}") from None
     return text
+
+
+def _parse_mapping(variable: str, text: str) -> Any:
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        # Not what it holds: that may be a password.
+        raise ConfigurationError(f"{variable} must be a JSON object of names and texts") from None

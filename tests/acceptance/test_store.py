@@ -17,7 +17,7 @@ from tests.source_code import ROOT
 
 from async_processor import AdvancedAsyncProcessor, ConfigurationError, ProcessingTask, TaskStatus, create_task
 from async_processor.clock import SystemClock
-from async_processor.errors import StoreLockedError, UnserializableError
+from async_processor.errors import QueueFullError, StoreLockedError, UnserializableError
 from async_processor.storage.base import TaskAccepted
 from async_processor.storage.sqlite_store import SqliteStore
 from async_processor.storage.task_codec import encode_task
@@ -89,6 +89,36 @@ async def test_a_lambda_in_a_payload_is_refused_with_the_way_out(tmp_path: Path)
     async with processor(tmp_path) as running:
         with pytest.raises(UnserializableError, match="processor"):
             await running.submit_task(create_task("custom", {"processor": lambda payload: payload["n"], "n": 1}))
+
+
+async def test_tasks_that_end_as_fast_as_they_come_wait_for_the_disk(tmp_path: Path):
+    async with processor(tmp_path, queue_size=4, max_workers=1) as running:
+        running.register_processor("fails", fails)
+        failed = await running.submit_task(create_task("fails", max_retries=0))
+        await running.wait_for_task(failed, timeout=20)
+        with closing(sqlite3.connect(tmp_path / "tasks.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(QueueFullError, match="store"):
+                submit_without_end(running, depends_on=[failed])
+            on_its_way = (await running.get_performance_metrics())["store"]["pending_changes"]
+            late = asyncio.create_task(running.submit_task(create_task("double", {"number": 21})))
+            await asyncio.sleep(0.05)
+            waits = not late.done()
+            other.execute("ROLLBACK")
+        result = await running.wait_for_task(await late, timeout=20)
+
+    assert 4 < on_its_way < 200
+    assert waits
+    assert result.result == 42
+
+
+def submit_without_end(running: AdvancedAsyncProcessor, depends_on: list[str]) -> None:
+    for _ in range(10_000):
+        running.submit_task_nowait(create_task("double", depends_on=depends_on))
+
+
+async def fails(_task: ProcessingTask) -> None:
+    raise LookupError("on purpose")
 
 
 @pytest.mark.parametrize("store", ["", "sqlite:", "sqlite://tasks.db", "sqlite:///", "postgres://host/db", "tasks.db"])

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from async_processor import AdvancedAsyncProcessor, ProcessingTask, ProcessorConfig, TaskResult, create_task
 
 
@@ -90,6 +92,11 @@ async def until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
             await asyncio.sleep(0.001)
+
+
+def said(caplog: pytest.LogCaptureFixture, logger: str) -> list[str]:
+    """What one logger said: a machine that stalls makes asyncio and the watch of the event loop speak up as well."""
+    return [record.getMessage() for record in caplog.records if record.name == logger]
 
 
 def knows(processor: AdvancedAsyncProcessor, task: ProcessingTask) -> bool:

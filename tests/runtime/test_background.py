@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from tests.runtime.support import ends, hold, running_processor, until, value
+from tests.runtime.support import ends, hold, running_processor, said, until, value
 
 from async_processor import AdvancedAsyncProcessor, ProcessingTask, ProcessorConfig, TaskStatus, create_task
 from async_processor.clock import Clock, SystemClock
@@ -243,12 +243,12 @@ async def test_a_callback_that_raises_what_ends_a_program_ends_nothing(  # E20, 
 
         first = create_task("value", callback=leave_thread if sync else leave)
         await processor.submit_task(first)
-        await until(lambda: caplog.records)
+        await until(lambda: said(caplog, "async_processor.callbacks"))
         await processor.submit_task(create_task("value", callback=hear))
         async with asyncio.timeout(30):
             await heard.wait()
 
-        assert [record.message for record in caplog.records] == [f"the callback of task {first.id} failed"]
+        assert said(caplog, "async_processor.callbacks") == [f"the callback of task {first.id} failed"]
 
 
 class FailsToClose(FailsOnce):

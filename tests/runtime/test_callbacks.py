@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable
 
 import pytest
-from tests.runtime.support import ends, knows, running_processor, until
+from tests.runtime.support import ends, knows, running_processor, said, until
 
 from async_processor import ProcessorConfig, TaskResult, TaskStatus, create_task
 from async_processor.runtime.callbacks import MAX_CONCURRENT, MAX_HANGING
+
+LOGGER = "async_processor.callbacks"
 
 
 async def test_a_callback_gets_the_result_once_and_can_see_it() -> None:  # E25
@@ -87,10 +89,10 @@ async def test_a_callback_that_raises_is_logged_and_nothing_else(caplog: pytest.
         for task in (failing, fine):
             await processor.submit_task(task)
         results = await ends(processor, failing, fine)
-        await until(lambda: caplog.records)
+        await until(lambda: said(caplog, LOGGER))
 
         assert all(result.ok for result in results)
-        assert [record.message for record in caplog.records] == [f"the callback of task {failing.id} failed"]
+        assert said(caplog, LOGGER) == [f"the callback of task {failing.id} failed"]
 
 
 async def test_a_callback_may_submit_and_cancel() -> None:  # E25
@@ -123,7 +125,7 @@ async def test_a_callback_that_hangs_is_given_up_after_its_time(caplog: pytest.L
         for task in (hanging, fine):
             await processor.submit_task(task)
         await ends(processor, hanging, fine)
-        await until(lambda: caplog.records)
+        await until(lambda: said(caplog, LOGGER))
 
         assert f"the callback of task {hanging.id} did not end within" in caplog.text
 
@@ -141,7 +143,7 @@ async def test_callbacks_that_hang_in_their_threads_do_not_add_up(caplog: pytest
         tasks = [create_task("value", callback=hang) for _ in range(3 * MAX_HANGING)]
         for task in tasks:
             await processor.submit_task(task)
-        await until(lambda: len(caplog.records) == len(tasks))
+        await until(lambda: len(said(caplog, LOGGER)) == len(tasks))
 
         # The last of them may have begun together, before any was given up.
         assert MAX_HANGING <= threads() <= MAX_HANGING + MAX_CONCURRENT

@@ -146,7 +146,7 @@ async def test_on_a_full_disk_new_tasks_are_refused_and_all_else_waits_for_room(
             assert str(path) in str(error)
         assert ended == []
         assert "full" in desk.store.statistics().failing
-        assert desk.store.statistics().pending_changes == 1
+        assert desk.store.pending == 1
         with pytest.raises(StoreError, match="full"):
             await desk.one("before")
 

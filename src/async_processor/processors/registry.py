@@ -12,7 +12,23 @@ from ..errors import AsyncProcessorError, ConfigurationError
 from ..model import LaneName, ProcessingTask, ProcessingType, parse_task_type
 
 ProcessorFunction = Callable[..., Any]
-PayloadCheck = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Readiness:
+    """Whether tasks of a type could be done here and now.
+
+    Attributes:
+        provider: what would do them: a library, a program or a service.
+        offline: whether nothing leaves the machine.
+        problem: what is missing and what to do about it; None when all is there.
+        remarks: what would be better, or is worth knowing; each a sentence.
+    """
+
+    provider: str
+    offline: bool
+    problem: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -27,6 +43,8 @@ class ProcessorSpec:
         cpu_intensive, io_bound, memory_intensive: hints that hold for all tasks of the type, beside a task's own.
         resolve: for types whose payload brings the function: gives the spec to use for one payload.
         aclose: called once at shutdown, to close clients and models.
+        readiness: finds out whether tasks of the type could be done, without doing one.
+        example: makes a small payload that needs no key and no network, for a test of the installation.
     """
 
     func: ProcessorFunction
@@ -38,6 +56,8 @@ class ProcessorSpec:
     memory_intensive: bool = False
     resolve: Callable[[Mapping[str, Any]], ProcessorSpec] | None = None
     aclose: Callable[[], Awaitable[None]] | None = None
+    readiness: Callable[[], Awaitable[Readiness]] | None = None
+    example: Callable[[], dict[str, Any]] | None = None
 
 
 def inspect_function(func: ProcessorFunction, **options: Any) -> ProcessorSpec:

@@ -122,7 +122,8 @@ class Engine:
         from .journal import Journal
         from .recovery import Recovery
 
-        self.journal = Journal(store, self._clock, self._config)
+        capacity = self.scheduler.queue_size + len(self.scheduler.slots())
+        self.journal = Journal(store, self._clock, self._config, capacity=capacity)
         self._recovery = Recovery(
             scheduler=self.scheduler,
             journal=self.journal,

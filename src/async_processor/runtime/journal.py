@@ -48,6 +48,9 @@ Begin = Callable[[TaskRecord, int], None]
 Publish = Callable[[TaskRecord, TaskResult], None]
 
 PROGRESS_INTERVAL_S = 1.0
+# Of each task that waits or runs its acceptance, a start and an end may be on their way to the disk at once. Only what
+# ends without ever having begun, cancelled as fast as it comes in, can make more.
+CHANGES_PER_TASK = 4
 # What bytes and lengths of small values take beyond the values themselves.
 SLACK_BYTES = 1_000_000
 
@@ -87,15 +90,17 @@ class Journal:
         clock: dates what is written.
         config: how large payloads and results may be. Checked again in bytes: what is shared within a value is counted
             once by ``payload_size``, and written as often as it is met.
+        capacity: how many tasks may wait and run; bounds what is on its way to the disk.
     """
 
-    def __init__(self, store: Store, clock: Clock, config: ProcessorConfig) -> None:
+    def __init__(self, store: Store, clock: Clock, config: ProcessorConfig, *, capacity: int) -> None:
         self._store = store
         self._config = config
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._starting: dict[int, TaskRecord] = {}
         self._finishing = 0
+        self._max_pending = CHANGES_PER_TASK * capacity
 
     # ---- life
 
@@ -119,6 +124,15 @@ class Journal:
     def quiet(self) -> bool:
         """Whether no attempt waits to begin and no result to come out."""
         return not self._starting and not self._finishing
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the disk keeps up, so that a further task may come in. All other changes are always taken."""
+        return self._store.pending < self._max_pending
+
+    async def flush(self) -> None:
+        """Return once what is on its way has been told of."""
+        await self._store.flush()
 
     def statistics(self) -> StoreStatistics:
         """Figures of the store."""

@@ -46,7 +46,7 @@ class Reception:
         settle: Callable[[], None],
     ) -> None:
         self.keys = IdempotencyKeys(self._is_remembered)
-        self.waiting = Intake(scheduler.has_room_for, self._accept)
+        self.waiting = Intake(self._has_room_for, self._accept)
         self._scheduler = scheduler
         self._jobs = jobs
         self._clock = clock
@@ -55,6 +55,7 @@ class Reception:
         self._settle = settle
         self._journal: Journal | None = None
         self._recovery: Recovery | None = None
+        self._catching_up: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._closed_because: str | None = None
 
@@ -94,7 +95,7 @@ class Reception:
         """
         try:
             record = self._prepare(task)
-            if not self._scheduler.has_room_for(record.id):
+            if not self._has_room_for(record.id):
                 raise self._no_room(record.id)
             self._accept(record)
         except RepeatedKeyError as repeated:
@@ -114,7 +115,7 @@ class Reception:
             if not self._opened.done():
                 await asyncio.shield(self._opened)
             record = self._prepare(task)
-            if self._scheduler.has_room_for(record.id):
+            if self._has_room_for(record.id):
                 self._accept(record)
             else:
                 await self._wait_for_room(record)
@@ -151,6 +152,21 @@ class Reception:
         if len(self.waiting):
             for task_id in record.depends_on:
                 self.waiting.admit_id(task_id)
+
+    def _has_room_for(self, task_id: str) -> bool:
+        if not self._scheduler.has_room_for(task_id):
+            return False
+        if self._journal is None or self._journal.has_room:
+            return True
+        if self._catching_up is None:
+            self._catching_up = asyncio.get_running_loop().create_task(self._until_store_catches_up(self._journal))
+        return False
+
+    async def _until_store_catches_up(self, journal: Journal) -> None:
+        await journal.flush()
+        self._catching_up = None
+        if not self.closed:
+            self._settle()
 
     async def _wait_for_room(self, record: TaskRecord) -> None:
         try:
@@ -203,10 +219,11 @@ class Reception:
     # ---- refusals
 
     def _no_room(self, task_id: str) -> QueueFullError:
+        why = f"{self._scheduler.pending} tasks wait and queue_size is {self._scheduler.queue_size}"
+        if self._scheduler.has_room_for(task_id):
+            why = "the store has not yet written what came before"
         return QueueFullError(
-            f"task {task_id!r} finds no room: {self._scheduler.pending} tasks wait and queue_size is "
-            f"{self._scheduler.queue_size}; use `await submit_task`, which waits for room",
-            task_id=task_id,
+            f"task {task_id!r} finds no room: {why}; use `await submit_task`, which waits for room", task_id=task_id
         )
 
     def _not_running(self, task_id: str | None) -> ProcessorNotRunningError:

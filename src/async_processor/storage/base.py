@@ -205,6 +205,11 @@ class Store(Protocol):
         """Keep a change; see the rules above."""
         ...
 
+    @property
+    def pending(self) -> int:
+        """How many changes were written and not yet told of. A store takes all it is given; who writes looks here."""
+        ...
+
     async def flush(self) -> None:
         """Return once everything written before has been told of."""
         ...

@@ -61,6 +61,7 @@ class MemoryStore:
         self._ended: dict[bool, dict[int, None]] = {True: {}, False: {}}
         self._last_row = 0
         self._written: list[tuple[Change, Done | None]] = []
+        self._flushed: list[asyncio.Future[None]] = []
         self._owner: asyncio.AbstractEventLoop | None = None
         self._forgotten: Callable[[Sequence[str]], None] = _nobody
         self._commits = self._changes = 0
@@ -113,15 +114,24 @@ class MemoryStore:
         if len(self._written) == 1:
             self._owner.call_soon(self._commit)
 
+    @property
+    def pending(self) -> int:
+        """As in ``Store``."""
+        return len(self._written)
+
     async def flush(self) -> None:
         """As in ``Store``."""
         self._commit()
+        if self._written:
+            flushed = asyncio.get_running_loop().create_future()
+            self._flushed.append(flushed)
+            await flushed
 
     def statistics(self) -> StoreStatistics:
         """As in ``Store``."""
         return StoreStatistics(
             kind="memory",
-            pending_changes=len(self._written),
+            pending_changes=self.pending,
             commits=self._commits,
             changes=self._changes,
             failing=self.failing,
@@ -135,6 +145,7 @@ class MemoryStore:
         left, self._written = self._written, []
         self._owner = None
         _tell((done, _closed()) for _, done in left)
+        self._release_flushed()
 
     # ---- for tests
 
@@ -142,6 +153,7 @@ class MemoryStore:
         """Let the owner lose the store as if its process had died: what was not kept is gone, and nobody is told."""
         self._written = []
         self._owner = None
+        self._release_flushed()
 
     # ---- inner
 
@@ -167,7 +179,15 @@ class MemoryStore:
             self._owner.call_later(0.05, self._commit)
         self._commits += 1
         _tell(told)
+        self._release_flushed()
         self._retain()
+
+    def _release_flushed(self) -> None:
+        if not self._written:
+            flushed, self._flushed = self._flushed, []
+            for waiter in flushed:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def _apply(self, change: Change) -> AsyncProcessorError | None:
         if isinstance(change, TaskAccepted):

@@ -99,6 +99,11 @@ class SqliteStore:
         elif done is not None:
             asyncio.get_running_loop().call_soon(done, closed())
 
+    @property
+    def pending(self) -> int:
+        """As in ``Store``."""
+        return 0 if self._session is None else len(self._session.untold)
+
     async def flush(self) -> None:
         """As in ``Store``."""
         session = self._session
@@ -119,7 +124,7 @@ class SqliteStore:
             location=self.path,
             engine_version=sqlite3.sqlite_version,
             durability=self._options.durability,
-            pending_changes=len(session.untold),
+            pending_changes=self.pending,
             commits=figures.commits,
             changes=figures.changes,
             last_commit_s=figures.last_commit_s,

@@ -94,13 +94,18 @@ async def test_the_guides_own_tasks_are_answered_by_the_script_and_say_so(name):
     assert any("gpt-3.5-turbo" in warning for warning in result["warnings"]) is named
 
 
+def lines_of_the_package(caplog):
+    """All but asyncio's own, which complains of a machine that stalls."""
+    return [record for record in caplog.records if record.name.startswith("async_processor")]
+
+
 async def test_a_model_asked_for_in_vain_is_logged_without_a_word_of_the_payload(caplog):
     caplog.set_level(logging.INFO)
 
     payload = {"prompt": "CANARY words", "model": "CANARY-model", "context": {"emotion": "CANARY"}}
     await reply_to(payload, provider="scripted")
 
-    (line,) = caplog.records
+    (line,) = lines_of_the_package(caplog)
     assert line.levelno == logging.WARNING
     assert "CANARY" not in caplog.text
 
@@ -115,7 +120,7 @@ async def test_nothing_is_logged_where_there_is_nothing_to_warn_of(caplog):
 
     await reply_to({"prompt": "CANARY words"})
 
-    assert caplog.records == []
+    assert lines_of_the_package(caplog) == []
 
 
 # Hosted
