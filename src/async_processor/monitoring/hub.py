@@ -124,12 +124,19 @@ class ObserverHub:
 
     def _dispatcher(self, name: str, listeners: tuple[Observer, ...]) -> Callable[..., None]:
         calls = tuple((getattr(item, name), item) for item in listeners)
+        only, its_observer = calls[0]
+
+        def dispatch_to_one(event: Any) -> None:
+            try:
+                only(event)
+            except Exception as error:  # noqa: BLE001 - foreign code; whatever it raises must not reach the engine
+                self._drop(its_observer, name, error)
 
         def dispatch(event: Any) -> None:
             for call, observer in calls:
                 try:
                     call(event)
-                except Exception as error:  # noqa: BLE001 - foreign code; whatever it raises must not reach the engine
+                except Exception as error:  # noqa: BLE001 - as above
                     self._drop(observer, name, error)
 
         def dispatch_two(first: Any, second: Any) -> None:
@@ -139,8 +146,10 @@ class ObserverHub:
                 except Exception as error:  # noqa: BLE001 - as above
                     self._drop(observer, name, error)
 
-        # Two of a kind, because passing *args on would double the cost of every event.
-        return dispatch_two if name == "submission_rejected" else dispatch
+        # Three of a kind: most often there is one listener, and passing *args on would double the cost of every event.
+        if name == "submission_rejected":
+            return dispatch_two
+        return dispatch_to_one if len(calls) == 1 else dispatch
 
     def _drop(self, observer: Observer, name: str, error: Exception) -> None:
         if self.remove(observer):

@@ -468,8 +468,8 @@ class Engine:
     # ---- time
 
     def _arm(self) -> None:
-        at = self.scheduler.next_wakeup()
-        if at is None or at >= self._timer_at:
+        at = self.scheduler.next_wakeup(self._timer_at)
+        if at is None:
             return
         if self._timer is not None:
             self._timer.cancel()

@@ -23,7 +23,7 @@ class Job:
     Once the result is there, task, function and context are let go: results are kept for long, payloads are not.
     """
 
-    __slots__ = ("entry", "result", "spec", "task", "task_type", "variables", "waiters")
+    __slots__ = ("entry", "result", "spec", "task", "task_type", "type_name", "variables", "waiters")
 
     def __init__(
         self,
@@ -35,6 +35,8 @@ class Job:
     ) -> None:
         self.task = task
         self.task_type = task_type
+        # Type names are strings, or members of a string enum: the plain text is what observers group by.
+        self.type_name = str(task_type)
         # None as long as no function is registered for the type of a task from the store.
         self.spec = spec
         self.variables = variables

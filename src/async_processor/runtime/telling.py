@@ -30,6 +30,9 @@ from ..scheduling.records import TaskRecord
 
 logger = logging.getLogger("async_processor.engine")
 
+# By number, because looking a member up in its enum takes a call into Python. There is no priority 0.
+_PRIORITIES = (TaskPriority.CRITICAL, *TaskPriority)
+
 
 class Teller:
     """Turns records into events and hands them to a hub."""
@@ -42,7 +45,7 @@ class Teller:
         """A task was accepted."""
         if self._hub.task_submitted:
             self._hub.task_submitted(
-                TaskSubmitted(record.id, _type_of(record), TaskPriority(record.priority), record.submitted_at)
+                TaskSubmitted(record.id, record.job.type_name, _PRIORITIES[record.priority], record.submitted_at)
             )
 
     def attempt_started(self, record: TaskRecord) -> None:
@@ -52,8 +55,8 @@ class Teller:
             self._hub.attempt_started(
                 AttemptStarted(
                     record.id,
-                    _type_of(record),
-                    TaskPriority(record.priority),
+                    record.job.type_name,
+                    _PRIORITIES[record.priority],
                     record.lane,
                     record.slot or "",
                     record.attempt,
@@ -69,7 +72,7 @@ class Teller:
             self._hub.attempt_ended(
                 AttemptEnded(
                     record.id,
-                    _type_of(record),
+                    record.job.type_name,
                     record.lane,
                     record.slot or "",
                     record.attempt,
@@ -87,7 +90,7 @@ class Teller:
         logger.info(
             "task %s (%s) failed attempt %d with %s; next in %.2f s",
             record.id,
-            _type_of(record),
+            record.job.type_name,
             record.attempt,
             error.type_name,
             delay,
@@ -95,7 +98,7 @@ class Teller:
         if self._hub.task_retried:
             at = self._clock.monotonic()
             self._hub.task_retried(
-                TaskRetried(record.id, _type_of(record), record.attempt, delay, error.type_name, at)
+                TaskRetried(record.id, record.job.type_name, record.attempt, delay, error.type_name, at)
             )  # fmt: skip
 
     def progress(self, record: TaskRecord, fraction: float, message: str) -> None:
@@ -109,8 +112,8 @@ class Teller:
             self._hub.task_finished(
                 TaskFinished(
                     record.id,
-                    str(result.task_type),
-                    TaskPriority(record.priority),
+                    record.job.type_name,
+                    _PRIORITIES[record.priority],
                     result.status,
                     record.attempt,
                     result.execution_time,
@@ -124,11 +127,6 @@ class Teller:
         """A submission was refused."""
         if self._hub.submission_rejected:
             self._hub.submission_rejected(_reason(error), self._clock.monotonic())
-
-
-def _type_of(record: TaskRecord) -> str:
-    # Type names are strings, or members of a string enum: the plain text is what observers group by.
-    return str(record.job.task_type)
 
 
 def _reason(error: AsyncProcessorError) -> str:

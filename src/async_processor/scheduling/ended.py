@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
 from .records import TaskRecord
@@ -22,8 +23,8 @@ class EndedTasks:
         self._most = most
         self._ttl = ttl
         self._forget = forget
-        # A dict, because it keeps the order and lets one go from the middle.
-        self._records: dict[TaskRecord, None] = {}
+        # It lets one go from the middle. A plain dict does too, but looks for its first entry past all that have gone.
+        self._records: OrderedDict[TaskRecord, None] = OrderedDict()
 
     def __iter__(self) -> Iterator[TaskRecord]:
         return iter(self._records)

@@ -44,6 +44,8 @@ class DependencyGraph:
 
     def missing(self, record: TaskRecord) -> list[str]:
         """The dependencies of a record that nobody has submitted."""
+        if not record.depends_on:
+            return []
         known = record.dependencies or {}
         return [task_id for task_id in record.depends_on if task_id not in known]
 

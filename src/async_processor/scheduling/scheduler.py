@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from math import inf
 
 from ..errors import ConfigurationError
 from ..model import LaneName, TaskPriority, TaskStatus
@@ -163,12 +164,17 @@ class Scheduler:
         """Every slot and the record it runs."""
         return {slot: record for lane in self._lanes.values() for slot, record in lane.slots.items()}
 
-    def next_wakeup(self) -> float | None:
-        """When ``wake`` should be called next, if nothing else happens."""
+    def next_wakeup(self, before: float = inf) -> float | None:
+        """When ``wake`` should be called next, if nothing else happens; None if that is not before a time."""
         if self._cascade:
-            return float("-inf")
-        due, expiry = self._timers.next_at(), self._ended.next_expiry()
-        return expiry if due is None else due if expiry is None else min(due, expiry)
+            return -inf
+        expiry = self._ended.next_expiry()
+        if expiry is not None and expiry < before:
+            before = expiry
+        else:
+            expiry = None
+        due = self._timers.next_at(before)
+        return expiry if due is None else due
 
     def take_commands(self) -> list[Command]:
         """What must be done, in order. Each command is given once."""

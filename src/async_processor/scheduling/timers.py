@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import IntEnum
 from heapq import heapify, heappop, heappush
+from math import inf
 from typing import NamedTuple
 
 from .records import TaskRecord
@@ -65,12 +66,14 @@ class Timers:
             heapify(self._heap)
             self._lost = 0
 
-    def next_at(self) -> float | None:
-        """When the next timer that still means something is due."""
+    def next_at(self, before: float = inf) -> float | None:
+        """When the next timer that still means something is due; None if that is not before a time."""
         heap = self._heap
-        while heap and not self._holds(heap[0]):
+        while heap and heap[0].at < before:
+            if self._holds(heap[0]):
+                return heap[0].at
             heappop(heap)
-        return heap[0].at if heap else None
+        return None
 
     def pop_due(self, now: float) -> Timer | None:
         """Take out the next timer that is due and still means something."""
