@@ -46,6 +46,8 @@ HEAVY = {
     "anthropic": "ai",
     "typer": "cli",
     "rich": "cli",
+    "starlette": "server",
+    "uvicorn": "server",
 }
 # Modules that share a heavy library with another, or import it at their top, and why.
 SHARED_HEAVY = {

@@ -70,6 +70,7 @@ class EngineState:
         running: whether it takes work.
         at: seconds of the monotonic clock.
         queue_size: accepted tasks that do not run now: waiting for dependencies, for a slot or for a retry.
+        queue_capacity: how many of them there may be before a submit waits; 0 before the start.
         running_tasks: tasks with an attempt in a slot.
         waiting_for_dependencies, ready, in_backoff: the parts of ``queue_size``.
         ready_by_priority: ready tasks by the priority they have now.
@@ -84,11 +85,13 @@ class EngineState:
         waiting_for_registration: task type -> how many tasks taken up from the store wait for its function.
         store: figures of the store; None without one.
         faults: errors of the engine itself that it survived; anything but 0 is worth a report.
+        timer_failing_s: for how many seconds timeouts and retries could not be looked after; 0.0 when they can.
     """
 
     running: bool
     at: float
     queue_size: int = 0
+    queue_capacity: int = 0
     running_tasks: int = 0
     waiting_for_dependencies: int = 0
     ready: int = 0
@@ -105,3 +108,4 @@ class EngineState:
     waiting_for_registration: Mapping[str, int] = field(default_factory=dict)
     store: StoreStatistics | None = None
     faults: int = 0
+    timer_failing_s: float = 0.0

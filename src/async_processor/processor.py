@@ -18,7 +18,7 @@ from .execution.base import Lane
 from .figures import EngineState
 from .model import LaneName, ProcessingTask, ProcessingType, TaskResult, TaskStatus
 from .monitoring.events import DEFAULT_MAX_PENDING, Event, EventStream, subscribed
-from .monitoring.health import HealthReport, health_report
+from .monitoring.health import HealthReport, health_report, liveness_report, readiness_report
 from .monitoring.hub import ObserverHub
 from .monitoring.learned_memory import LearnedMemory
 from .monitoring.loop_watch import LoopWatch
@@ -62,6 +62,9 @@ class AdvancedAsyncProcessor:
         lanes: makes the lanes; for tests.
         rng: the dice of the backoff; for tests.
 
+    Attributes:
+        loop: the event loop it belongs to; None before the first start.
+
     Raises:
         ConfigurationError: a setting cannot be used.
     """
@@ -104,6 +107,7 @@ class AdvancedAsyncProcessor:
         self._watch = LoopWatch(self.config.loop_stall_s)
         self._engine: Engine | None = None
         self._thread = 0
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Task[None] | None = None
         self._start_lock = asyncio.Lock()
         self.task_manager = TaskManager(lambda: None if self._engine is None else self._engine.scheduler)
@@ -125,7 +129,7 @@ class AdvancedAsyncProcessor:
             if self._engine is not None and self._closing is None:
                 return
             engine = self._make_engine()
-            self._thread = threading.get_ident()
+            self._thread, self.loop = threading.get_ident(), asyncio.get_running_loop()
             await engine.start()
             if self._monitoring:
                 self._watch.start()
@@ -316,6 +320,14 @@ class AdvancedAsyncProcessor:
     async def health(self) -> HealthReport:
         """Whether it works, and if not, why."""
         return health_report(self._state(), self.monitor, self._watch)
+
+    async def liveness(self) -> HealthReport:
+        """Whether the process should go on, or be started anew: for a probe that restarts what fails."""
+        return liveness_report(self._state())
+
+    async def readiness(self) -> HealthReport:
+        """Whether work should be sent here: for a probe by which work is handed out. "fail" is no."""
+        return readiness_report(self._state(), self.monitor)
 
     def add_observer(self, observer: Observer) -> None:
         """Have an observer told of everything that happens from now on."""

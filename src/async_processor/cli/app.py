@@ -76,6 +76,10 @@ def run(
     queue_size: Annotated[int, typer.Option(help="how many tasks may wait")] = 1_000,
     timeout: Annotated[float, typer.Option(help="seconds that running tasks are given at the end")] = 30.0,
     until_idle: Annotated[bool, typer.Option("--until-idle", help="end when no task waits or runs")] = False,
+    http: Annotated[
+        str | None,
+        typer.Option(metavar="[HOST:]PORT", help="serve health and events over HTTP; on loopback by default"),
+    ] = None,
 ) -> None:
     """Run a program's processor functions, and what the store holds for them, until SIGTERM or Ctrl-C.
 
@@ -92,6 +96,7 @@ def run(
         queue_size=queue_size,
         timeout=timeout,
         until_idle=until_idle,
+        http=http,
     )
     raise typer.Exit(run_command.run_program(options))
 

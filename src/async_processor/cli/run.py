@@ -18,6 +18,7 @@ from .deadline import Deadline, end_at_once
 from .exit_code import ExitCode
 from .interruption import InterruptedBySignal, Interruption, interruptible
 from .output import complain, tell
+from .serving import serve
 from .store_option import file_of
 
 _COMMAND = "run"
@@ -33,6 +34,7 @@ class RunOptions:
         max_workers, max_thread_workers, max_process_workers, queue_size: as of the processor.
         timeout: seconds that running tasks are given at the end.
         until_idle: whether to end when no task waits or runs.
+        http: where to serve health and events, PORT or HOST:PORT; None for nowhere.
     """
 
     program: str
@@ -44,6 +46,7 @@ class RunOptions:
     queue_size: int
     timeout: float
     until_idle: bool
+    http: str | None = None
 
 
 Setup = Callable[[AdvancedAsyncProcessor], Awaitable[None] | None]
@@ -128,10 +131,17 @@ async def _run(setup: Setup, options: RunOptions, interruption: Interruption) ->
         store=options.store,
         durability=options.durability,
     )
+    # Before anything is taken up, which may take its time: probes want an answer meanwhile.
+    server = None if options.http is None else serve(processor, options.http)
     try:
         await interruption.run(_work(processor, setup, options))
     finally:
-        await processor.shutdown(options.timeout)
+        ending = asyncio.create_task(processor.shutdown(options.timeout))
+        if server is not None:
+            # While running tasks are given their time, whoever asks is told that no more are taken.
+            await asyncio.wait([ending], timeout=options.timeout)
+            await server.stop()
+        await ending
 
 
 async def _work(processor: AdvancedAsyncProcessor, setup: Setup, options: RunOptions) -> None:

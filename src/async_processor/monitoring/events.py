@@ -32,7 +32,7 @@ Event = TaskSubmitted | AttemptStarted | AttemptEnded | TaskRetried | TaskProgre
 DEFAULT_MAX_PENDING = 10_000
 """More than a program that fills the default queue in one go brings about before anybody gets a turn to read."""
 
-_HOOKS: dict[type[Event], str] = {
+EVENT_HOOKS: dict[type[Event], str] = {
     TaskSubmitted: "task_submitted",
     AttemptStarted: "attempt_started",
     AttemptEnded: "attempt_ended",
@@ -128,8 +128,8 @@ async def subscribed(stream: EventStream, hub: ObserverHub) -> AsyncIterator[Eve
 
 
 def _hooks_of(kinds: Collection[type[Event]] | None) -> list[str]:
-    wanted = _HOOKS.keys() if kinds is None else set(kinds)
-    if not wanted or wanted - _HOOKS.keys():
-        known = ", ".join(kind.__name__ for kind in _HOOKS)
+    wanted = EVENT_HOOKS.keys() if kinds is None else set(kinds)
+    if not wanted or wanted - EVENT_HOOKS.keys():
+        known = ", ".join(kind.__name__ for kind in EVENT_HOOKS)
         raise ConfigurationError(f"kinds must hold one or more of the classes {known}; not {kinds!r}")
-    return [_HOOKS[kind] for kind in wanted]
+    return [EVENT_HOOKS[kind] for kind in wanted]

@@ -1,12 +1,13 @@
 """Whether a processor works, and if not, why.
 
 Health asks for progress, not for success: that many tasks fail is a fact about the tasks, that ready ones do not start
-is a fault of the processor. Success rate and queue length are in the metrics, for whoever wants to judge by them.
+is a fault of the processor. That the queue is nearly full is worth a warning, and a reason to send work elsewhere; the
+success rate is in the metrics, for whoever wants to judge by it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ..figures import EngineState, LaneStatistics
@@ -16,6 +17,10 @@ from .performance import PerformanceMonitor
 
 NO_PROGRESS_S = 10.0
 """Ready tasks, nothing running and no start for so many seconds: something is stuck."""
+TIMER_FAILING_S = 10.0
+"""Timeouts and retries not looked after for so many seconds: nothing but a new process will help."""
+QUEUE_NEARLY_FULL = 0.9
+"""Part of the queue's room beyond which work had better go elsewhere."""
 STALL_REMEMBERED_S = 60.0
 """For so many seconds a blocked event loop is held against the processor."""
 
@@ -32,11 +37,14 @@ class HealthCheck:
         name: what was looked at, e.g. ``"lane:process"``.
         status: "pass", "warn" or "fail".
         reason: what is wrong, in words; empty when nothing is.
+        observed: the figure that was judged, where there is one; ``unit`` says of what.
     """
 
     name: str
     status: Status = "pass"
     reason: str = ""
+    observed: float | None = None
+    unit: str = ""
 
 
 @dataclass(slots=True, frozen=True)
@@ -82,13 +90,56 @@ def health_report(state: EngineState, monitor: PerformanceMonitor, watch: LoopWa
     return HealthReport(
         (
             _running(state),
+            _queue(state, "warn"),
             _progress(state, monitor),
             *(_lane(name, lane, state) for name, lane in state.lanes.items()),
             _event_loop(watch),
+            _timer(state),
             _engine(state),
             _store(state),
         )
     )
+
+
+def liveness_report(state: EngineState) -> HealthReport:
+    """Whether the process should go on, or be started anew.
+
+    Nothing that another process would suffer from too (a full queue, a store or lane that cannot work, tasks that
+    fail), and not whether it takes tasks: one that drains would lose what it runs.
+    """
+    return HealthReport((_timer(state),))
+
+
+def readiness_report(state: EngineState, monitor: PerformanceMonitor) -> HealthReport:
+    """Whether work should be sent here. Of a lane that cannot work at once, and not when tasks wait for it."""
+    return HealthReport(
+        (
+            _running(state),
+            _queue(state, "fail"),
+            _progress(state, monitor),
+            *(replace(_lane(name, lane, state), status=_passes(lane.healthy)) for name, lane in state.lanes.items()),
+            _store(state),
+        )
+    )
+
+
+def _passes(well: bool) -> Status:
+    return "pass" if well else "fail"
+
+
+def _timer(state: EngineState) -> HealthCheck:
+    if state.timer_failing_s < TIMER_FAILING_S:
+        return HealthCheck("timer")
+    reason = f"timeouts and retries have not been looked after for {state.timer_failing_s:.0f} s; the log says why"
+    return HealthCheck("timer", "fail", reason)
+
+
+def _queue(state: EngineState, status: Status) -> HealthCheck:
+    check = HealthCheck("queue", observed=state.queue_size, unit="tasks")
+    if state.queue_size < state.queue_capacity * QUEUE_NEARLY_FULL or not state.queue_capacity:
+        return check
+    reason = f"{state.queue_size} tasks wait, and there is room for {state.queue_capacity}"
+    return replace(check, status=status, reason=reason)
 
 
 def _running(state: EngineState) -> HealthCheck:

@@ -113,6 +113,7 @@ class Engine:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._timer_pause = 0.0
+        self._timer_fails_since: float | None = None
         self._settling = False
         self._commands: deque[Command] = deque()
         self._conditions = Conditions()
@@ -237,6 +238,7 @@ class Engine:
             running=not self.reception.closed,
             at=now,
             queue_size=scheduler.pending,
+            queue_capacity=scheduler.queue_size,
             running_tasks=scheduler.running,
             waiting_for_dependencies=scheduler.waiting,
             ready=scheduler.ready,
@@ -253,6 +255,7 @@ class Engine:
             waiting_for_registration={} if self._recovery is None else self._recovery.waiting_for_registration(),
             store=None if self.journal is None else self.journal.statistics(),
             faults=self._faults.count,
+            timer_failing_s=0.0 if self._timer_fails_since is None else now - self._timer_fails_since,
         )
 
     # ---- what lanes report (the AttemptSink)
@@ -481,10 +484,12 @@ class Engine:
         self._timer, self._timer_at = None, float("inf")
         try:
             self.scheduler.wake(self._clock.monotonic())
-            self._timer_pause = 0.0
+            self._timer_pause, self._timer_fails_since = 0.0, None
         except Exception as error:  # noqa: BLE001 - a bug of ours; timeouts and retries of all others must not die with it
             # What was due still is, and to try it again without a pause would use up the processor.
             self._timer_pause = PAUSE_AFTER_FAULT_S
+            if self._timer_fails_since is None:
+                self._timer_fails_since = self._clock.monotonic()
             self._faults.survived("the scheduler's timer", error)
         self._settle()
 
