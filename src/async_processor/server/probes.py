@@ -76,9 +76,7 @@ def probe_answer(probe: str, report: HealthReport, *, verbose: bool, exclude: Co
     well = HealthReport(tuple(checks)).status != "fail"
     lines = [_line(check) for check in checks] if verbose else []
     if verbose and (unknown := sorted(set(exclude) - {check.name for check in report.checks})):
-        lines.append(
-            f"there is no check {', '.join(unknown)!s} to exclude".encode("ascii", "backslashreplace").decode()
-        )
+        lines.append(f"there is no check {', '.join(map(ascii, unknown))} to exclude")
     lines.append(f"{probe} check {'passed' if well else 'failed'}" if verbose or not well else "ok")
     body = "\n".join(lines) + "\n"
     return Answer(
