@@ -47,6 +47,15 @@ async def linger(task: ProcessingTask) -> None:
     await asyncio.to_thread(time.sleep, task.payload["seconds"])
 
 
+async def hold(task: ProcessingTask) -> None:
+    """Hold a slot until the test lets go."""
+    note(task, "began")
+    let_go = Path(os.environ["PROGRAM_FOLDER"], "let-go")
+    while not let_go.exists():  # noqa: ASYNC110, ASYNC240 - the test is another process, and the file is on this machine
+        await asyncio.sleep(0.01)
+    note(task, "left")
+
+
 def bereave(task: ProcessingTask) -> None:
     """Leave an orphan behind: the shell ends at once, what it started half a second later."""
     subprocess.run(["sh", "-c", "setsid sleep 0.5 &"], check=True)
@@ -57,6 +66,7 @@ def setup(processor: AdvancedAsyncProcessor) -> None:
     """Register functions; the store holds their tasks."""
     processor.register_processor("block", block)
     processor.register_processor("linger", linger)
+    processor.register_processor("hold", hold)
     processor.register_processor("bereave", bereave, cpu_intensive=True)
     processor.register_processor("nap", nap)
     processor.register_processor("doze", doze)
@@ -95,6 +105,10 @@ async def blocking(processor: AdvancedAsyncProcessor) -> None:
 
 async def lingering(processor: AdvancedAsyncProcessor) -> None:
     await _one(processor, "linger")
+
+
+async def holding(processor: AdvancedAsyncProcessor) -> None:
+    await _one(processor, "hold")
 
 
 async def bereaving(processor: AdvancedAsyncProcessor) -> None:

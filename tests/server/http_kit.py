@@ -136,7 +136,9 @@ class _Frames(asyncio.StreamReader):
 
 
 @asynccontextmanager
-async def stream(port: int, headers: Mapping[str, str] | None = None) -> AsyncIterator[Stream]:
+async def stream(
+    port: int, headers: Mapping[str, str] | None = None, *, path: str = "/events"
+) -> AsyncIterator[Stream]:
     """Read ``/events``. What is there before the first event is read already."""
     loop = asyncio.get_running_loop()
     reader = _Frames(limit=2**24)
@@ -144,7 +146,7 @@ async def stream(port: int, headers: Mapping[str, str] | None = None) -> AsyncIt
     transport, _ = await loop.create_connection(lambda: protocol, "127.0.0.1", port)
     writer = asyncio.StreamWriter(transport, protocol, reader, loop)
     try:
-        writer.write(request("/events", headers))
+        writer.write(request(path, headers))
         async with asyncio.timeout(20):
             head = parsed(await reader.readuntil(b"\r\n\r\n"))
         yield Stream(reader, writer, head)

@@ -75,7 +75,7 @@ def test_a_token_that_can_be_guessed_is_refused_and_not_repeated():
         ("localhost:80", "localhost", 80, "http://localhost:80", True),
         ("127.0.0.2:80", "127.0.0.2", 80, "http://127.0.0.2:80", True),
         ("[::1]:8000", "::1", 8000, "http://[::1]:8000", True),
-        ("0.0.0.0:8000", "0.0.0.0", 8000, "http://0.0.0.0:8000", False),
+        ("0.0.0.0:8000", "0.0.0.0", 8000, "http://0.0.0.0:8000", False),  # noqa: S104 - as typed
         ("[::]:8000", "::", 8000, "http://[::]:8000", False),
         ("10.1.2.3:65535", "10.1.2.3", 65535, "http://10.1.2.3:65535", False),
         ("example.org:1", "example.org", 1, "http://example.org:1", False),

@@ -6,19 +6,24 @@ import asyncio
 import json
 import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from tests.runtime.support import Gate, ends, running_processor, until
-from tests.server.http_kit import get, request, served, stream
+from tests.runtime.support import Gate, ends, running_processor, said, until
+from tests.server.http_kit import get, port_of, request, served, stream
 
 from async_processor import AdvancedAsyncProcessor, ConfigurationError, ProcessingTask, TaskContext, create_task
-from async_processor.server import StreamSettings
+from async_processor.server import StreamSettings, create_app
+from async_processor.server.address import Address
+from async_processor.server.listening import HttpServer
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 # As long as an id may be, and six times that in JSON.
 LONG = "ö" * 180
+MANY = 2_000
 AT_ONCE = StreamSettings(pause_s=0.0, linger_s=0.0)
 
 
@@ -157,22 +162,39 @@ async def test_what_happened_after_the_last_one_left_for_good_is_not_pretended_t
 # ---- who does not keep up, and who vanishes
 
 
-async def test_a_client_that_reads_slowly_is_told_to_look_anew_and_is_felt_by_no_task():  # R7
-    settings = StreamSettings(max_unread=100, pause_s=0.0, life_s=600.0)
-    async with running_processor(workers=8, queue_size=5_000) as processor, served(processor, stream=settings) as port:
-        slow = socket.socket()
+@asynccontextmanager
+async def slow_client(port: int, processor: AdvancedAsyncProcessor) -> AsyncIterator[socket.socket]:
+    """One that has asked for events and read none, after more of them than the sockets of both ends can hold."""
+    with socket.socket() as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         slow.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(slow, ("127.0.0.1", port))
         await loop.sock_sendall(slow, request("/events"))
         await until(lambda: observers(processor) == 2)
-        # More than the sockets of both ends can hold.
-        tasks = [create_task("value", id=f"{number} {LONG}") for number in range(2_000)]
+        tasks = [create_task("value", id=f"{number} {LONG}") for number in range(MANY)]
         for task in tasks:
             await processor.submit_task(task)
         assert all(result.ok for result in await ends(processor, *tasks))
+        yield slow
 
+
+async def all_of(client: socket.socket) -> bytes:
+    read = bytearray()
+    async with asyncio.timeout(20):
+        while chunk := await asyncio.get_running_loop().sock_recv(client, 1_000_000):
+            read += chunk
+    return bytes(read)
+
+
+async def test_a_client_that_reads_slowly_is_told_to_look_anew_and_is_felt_by_no_task():  # R7
+    settings = StreamSettings(max_unread=100, pause_s=0.0, life_s=600.0)
+    async with (
+        running_processor(workers=8, queue_size=5_000) as processor,
+        served(processor, stream=settings) as port,
+        slow_client(port, processor) as slow,
+    ):
+        loop = asyncio.get_running_loop()
         read = bytearray()
 
         async def read_until(text: bytes) -> None:
@@ -187,14 +209,27 @@ async def test_a_client_that_reads_slowly_is_told_to_look_anew_and_is_felt_by_no
                 await processor.submit_task(create_task("value", id=f"late {time.monotonic()}"))
                 await asyncio.wait([reading], timeout=0.05)
         await reading
-        slow.close()
-        await until(lambda: observers(processor) == 2)
 
     # It was spared a good part, and told how much that was.
     missed = [json.loads(part.partition(b"\n")[0])["missed"] for part in read.split(b"event: resync\ndata: ")[1:]]
     finished = read.count(b"event: task_finished")
-    assert 100 < sum(missed) < 4 * len(tasks)
-    assert finished < len(tasks)
+    assert 100 < sum(missed) < 4 * MANY
+    assert finished < MANY
+
+
+async def test_a_client_that_never_reads_does_not_hold_up_the_end(caplog: pytest.LogCaptureFixture):  # D10
+    settings = StreamSettings(pause_s=0.0, life_s=600.0)
+    async with running_processor(workers=8, queue_size=5_000) as processor:
+        server = HttpServer.start(create_app(processor, stream=settings), Address("127.0.0.1", 0))
+        async with slow_client(port_of(server.url), processor) as slow:
+            began = time.monotonic()
+            await server.stop()
+
+            assert time.monotonic() - began < 1.0
+            assert observers(processor) == 1
+            # What the sockets still held it may read. Then it was hung up on.
+            assert b"event: end" not in await all_of(slow)
+    assert said(caplog, "async_processor.server") == []
 
 
 @pytest.mark.parametrize("way", ["close", "abort", "while it holds up the server"])

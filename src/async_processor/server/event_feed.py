@@ -66,6 +66,7 @@ class EventFeed(Observer):
         self._settings = settings
         self._readers: set[Reader] = set()
         self._watching = False
+        self._ending = False
         self._letting_go: asyncio.TimerHandle | None = None
         # Each with its frame, once somebody has read it.
         self._ring: deque[tuple[Event, list[bytes]]] = deque(maxlen=settings.max_unread)
@@ -99,15 +100,16 @@ class EventFeed(Observer):
                 self._let_go()
 
     def end(self) -> None:
-        """Let every reader read what there is, and end."""
+        """Let every reader read what there is, and end; keep nothing for one that may come again."""
+        self._ending = True
         for reader in self._readers:
             reader.end()
+        if not self._readers:
+            self._forget()
 
     def stopped(self, at: float) -> None:  # noqa: ARG002 - part of the hook
         """The processor ended."""
         self.end()
-        if not self._readers:
-            self._forget()
 
     def _take(self, event: Event) -> None:
         self._ring.append((event, []))
@@ -154,6 +156,7 @@ class EventFeed(Observer):
     # ---- watching
 
     def _watch(self) -> None:
+        self._ending = False
         if self._letting_go is not None:
             self._letting_go.cancel()
             self._letting_go = None
@@ -162,7 +165,7 @@ class EventFeed(Observer):
             self._processor.add_observer(self)
 
     def _let_go(self) -> None:
-        if self._settings.linger_s and self._processor.is_running:
+        if self._settings.linger_s and not self._ending:
             self._letting_go = asyncio.get_running_loop().call_later(self._settings.linger_s, self._forget)
         else:
             self._forget()
