@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.running import Launch, Program
@@ -14,8 +15,8 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
     """Starts programs on the test's own folder; those still there at its end are killed."""
     programs: list[Program] = []
 
-    def start(function: str, *options: str, prefix: tuple[str, ...] = ()) -> Program:
-        programs.append(Program(tmp_path, function, *options, prefix=prefix))
+    def start(function: str, *options: str, **how: Any) -> Program:
+        programs.append(Program(tmp_path, function, *options, **how))
         return programs[-1]
 
     yield start

@@ -73,6 +73,10 @@ def setup(processor: AdvancedAsyncProcessor) -> None:
     processor.register_processor("crunch", doze, cpu_intensive=True)
 
 
+def idle(processor: AdvancedAsyncProcessor) -> None:
+    """Register nothing: what the store holds goes on waiting."""
+
+
 async def busy(processor: AdvancedAsyncProcessor) -> None:
     """Submit without an end, into all lanes; each id is noted once it is accepted."""
     setup(processor)

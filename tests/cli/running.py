@@ -23,13 +23,21 @@ SLACK_S = 1.0
 class Program:
     """One ``async-processor run`` in a process group of its own."""
 
-    def __init__(self, folder: Path, function: str, *options: str, prefix: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        function: str,
+        *options: str,
+        prefix: Sequence[str] = (),
+        command: Sequence[str] = COMMAND,
+        **environment: str,
+    ) -> None:
         self.folder = folder
         self.store = folder / "tasks.db"
         self.process = subprocess.Popen(
-            [*prefix, *COMMAND, "run", f"{PROGRAM}:{function}", "--store", f"sqlite:///{self.store}", *options],
+            [*prefix, *command, "run", f"{PROGRAM}:{function}", "--store", f"sqlite:///{self.store}", *options],
             cwd=ROOT,
-            env={**os.environ, "PROGRAM_FOLDER": str(folder)},
+            env={**os.environ, "PROGRAM_FOLDER": str(folder), **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

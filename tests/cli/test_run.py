@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.cli.running import COMMAND, PROGRAM, SLACK_S, Launch, assert_gone, ended, run
+from tests.cli.stores import make_store
 from tests.source_code import ROOT
 
 from async_processor.storage.sqlite_view import StoreView
@@ -332,26 +333,7 @@ def test_sigterm_while_tasks_are_taken_up_loses_none(
 @pytest.fixture(scope="module")
 def many_tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with many tasks that nobody has begun."""
-    folder = tmp_path_factory.mktemp("many")
-    script = """
-import asyncio, sys, time
-from async_processor import create_task
-from async_processor.storage.base import TaskAccepted
-from async_processor.storage.sqlite_store import SqliteStore
-from async_processor.storage.task_codec import encode_task
-
-async def main():
-    store = SqliteStore(sys.argv[1], durability="process")
-    await store.open(lambda _: None)
-    for _ in range(int(sys.argv[2])):
-        task = create_task("nap", {"seconds": 0.0})
-        store.write(TaskAccepted(store.new_row(), encode_task(task, time.time())))
-    await store.aclose(20.0)
-
-asyncio.run(main())
-"""
-    subprocess.run([sys.executable, "-c", script, str(folder / "tasks.db"), str(MANY)], check=True, timeout=30)
-    return folder / "tasks.db"
+    return make_store(tmp_path_factory.mktemp("many") / "tasks.db", waiting=MANY)
 
 
 # ---- the library itself
