@@ -23,7 +23,7 @@ _MOVED = """
 INSERT INTO tasks SELECT * FROM old_tasks;
 INSERT INTO unfinished (row) SELECT row FROM old_tasks;
 CREATE TABLE work AS WITH RECURSIVE step (number) AS
-    (SELECT 1 UNION ALL SELECT number + 1 FROM step WHERE number < 6000000) SELECT count(*) AS steps FROM step;
+    (SELECT 1 UNION ALL SELECT number + 1 FROM step WHERE number < 4000000) SELECT count(*) AS steps FROM step;
 DROP TABLE work;
 DROP TABLE old_tasks;
 """

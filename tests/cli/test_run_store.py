@@ -40,7 +40,7 @@ def full_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_store(tmp_path_factory.mktemp("full") / "tasks.db", waiting=WAITING, completed=COMPLETED)
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.05, 0.2, 0.5, 1.5])
+@pytest.mark.parametrize("delay", [0.0, 0.2, 1.5])
 def test_sigterm_during_a_migration_loses_nothing(delay: float, launch: Launch, tmp_path: Path, old_store: Path):  # D12
     path = tmp_path / "tasks.db"
     shutil.copy(old_store, path)
@@ -65,7 +65,7 @@ def test_sigterm_during_a_migration_loses_nothing(delay: float, launch: Launch, 
     assert StoreView(str(path)).counts().by_type == {"nap": {"completed": WAITING}}
 
 
-@pytest.mark.parametrize("share", [0.99, 0.7, 0.3])
+@pytest.mark.parametrize("share", [0.99, 0.3])
 def test_sigterm_while_old_results_are_forgotten_loses_nothing_else(
     share: float, launch: Launch, tmp_path: Path, full_store: Path
 ):  # D12

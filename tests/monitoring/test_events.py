@@ -244,7 +244,7 @@ async def test_a_subscriber_that_never_reads_is_felt_by_no_task():  # R7
 
 
 async def test_twenty_open_streams_end_with_the_processor_within_a_second():  # D10
-    """Of HTTP connections there are none yet; these are what their streams will be fed from."""
+    """Within the program; over HTTP see tests/cli/test_run_http.py."""
     processor = AdvancedAsyncProcessor(max_process_workers=1)
     await processor.start()
     reading = asyncio.Event()

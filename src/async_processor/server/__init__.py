@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .access import Access
 from .app import create_app, health_routes
 from .event_feed import StreamSettings
 
-__all__ = ["StreamSettings", "create_app", "health_routes"]
+__all__ = ["Access", "StreamSettings", "create_app", "health_routes"]
