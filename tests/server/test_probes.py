@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from tests.runtime.support import Gate, hold, running_processor, until
+from tests.runtime.support import Gate, hold, running_processor, said, until
 from tests.server.http_kit import get, port_of, served
 
-from async_processor import AdvancedAsyncProcessor, MissingExtraError, ProcessingTask, create_task
+from async_processor import AdvancedAsyncProcessor, ConfigurationError, MissingExtraError, ProcessingTask, create_task
 from async_processor.figures import EngineState, LaneStatistics, StoreStatistics
 from async_processor.model import LaneName
 from async_processor.monitoring.health import HealthCheck, HealthReport, liveness_report, readiness_report
@@ -24,6 +24,7 @@ from async_processor.monitoring.performance import PerformanceMonitor
 from async_processor.server import create_app, health_routes
 from async_processor.server.address import Address
 from async_processor.server.listening import HttpServer
+from async_processor.server.own_checks import OwnChecks
 from async_processor.server.probes import ANSWER_S, detail_answer, probe_answer
 from async_processor.testing import VirtualClock
 
@@ -210,6 +211,71 @@ async def test_a_timer_that_fails_is_told_of_until_it_works_again(monkeypatch: p
         await until(lambda: processor._state().timer_failing_s == 0.0)
 
         assert (await processor.wait_for_task(task.id)).status.value == "timeout"
+
+
+# ---- checks of one's own
+
+
+async def test_checks_of_ones_own_count_for_readiness_and_not_for_life(caplog: pytest.LogCaptureFixture):
+    well = True
+
+    async def database() -> None:
+        if not well:
+            raise ConnectionError("CANARY the password is in here")
+
+    async def model() -> str:
+        return "loaded"
+
+    checks = {"database": database, "a model": model}
+    async with running_processor() as processor, served(processor, checks=checks) as port:
+        assert await statuses(port) == (200, 200, 200)
+    well = False
+    async with running_processor() as processor, served(processor, checks=checks) as port:
+        assert await statuses(port) == (200, 503, 503)
+        probe, detail = await get(port, "/readyz?verbose"), await get(port, "/health")
+        assert "[-]database failed: reason withheld\n[+]a model ok\n" in probe.text
+        assert detail.json()["output"] == "the check 'database' failed with ConnectionError"
+        assert "CANARY" not in probe.text + detail.text
+        assert (await get(port, "/readyz?exclude=database")).status == 200
+    assert "the check 'database' failed" in said(caplog, "async_processor.server")
+
+
+async def test_a_check_that_hangs_is_given_up_before_the_probe_is_and_is_asked_once_for_all():
+    asked = 0
+
+    async def hang() -> None:
+        nonlocal asked
+        asked += 1
+        await asyncio.Event().wait()
+
+    async with running_processor() as processor, served(processor, checks={"slow": hang}) as port:
+        began = time.monotonic()
+        answers = await asyncio.gather(*(get(port, "/readyz") for _ in range(20)))
+
+    assert [item.status for item in answers] == [503] * 20
+    assert 0.5 <= time.monotonic() - began < 0.5 + 0.5 + 1.0
+    assert asked == 1
+
+
+async def test_a_check_is_asked_again_after_a_second(monkeypatch: pytest.MonkeyPatch):
+    now = 100.0
+    monkeypatch.setattr("async_processor.server.own_checks.monotonic", lambda: now)
+    asked = 0
+
+    async def count() -> None:
+        nonlocal asked
+        asked += 1
+
+    checks = OwnChecks({"count": count})
+    for now, expected in ((100.0, 1), (100.9, 1), (101.0, 2), (101.5, 2), (102.5, 3)):  # noqa: B007 - the clock reads it
+        assert [check.status for check in await checks.look()] == ["pass"]
+        assert asked == expected
+
+
+@pytest.mark.parametrize("name", ["", "two\nlines"])
+def test_a_name_of_a_check_must_fit_on_a_line(name: str):
+    with pytest.raises(ConfigurationError, match="printable"):
+        OwnChecks({name: asyncio.Event().wait})
 
 
 # ---- a blocked event loop

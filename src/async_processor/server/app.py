@@ -6,15 +6,18 @@ what an event stream needs begins with the first and ends with the last.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from .. import __version__
+from ..monitoring.health import HealthReport
 from ..processor import AdvancedAsyncProcessor
 from ..processors.extras import needs_extra
 from .access import Access, Guarded
 from .event_endpoint import EventEndpoint
 from .event_feed import EventFeed, StreamSettings
+from .own_checks import OwnCheck, OwnChecks
 from .probes import Answer, ask, detail_answer, probe_answer
 
 if TYPE_CHECKING:
@@ -26,21 +29,28 @@ if TYPE_CHECKING:
 _NEEDED_FOR = "health and events over HTTP"
 
 
-def health_routes(processor: AdvancedAsyncProcessor, *, access: Access | None = None) -> list[Route]:
+def health_routes(
+    processor: AdvancedAsyncProcessor,
+    *,
+    access: Access | None = None,
+    checks: Mapping[str, OwnCheck] | None = None,
+) -> list[Route]:
     """``/livez`` (also ``/healthz``), ``/readyz`` and ``/health``, for an application's own list of routes.
 
     Args:
         processor: whose health; it need not be started yet.
         access: who may see ``/health``, which says more than yes or no; anybody if None.
+        checks: what else must be well for work to be sent here, by name: async functions that raise if it is not.
 
     Raises:
+        ConfigurationError: a name of a check cannot be used.
         MissingExtraError: the extra ``server`` is not installed.
     """
     with needs_extra("server", _NEEDED_FOR):
         from starlette.middleware import Middleware
         from starlette.routing import Route
 
-    health = _Health(processor)
+    health = _Health(processor, OwnChecks(checks or {}))
     guards = [Middleware(Guarded, access)] if access is not None else []
     return [
         Route("/livez", health.livez),
@@ -56,6 +66,7 @@ def create_app(
     token: str | None = None,
     hosts: Collection[str] | None = None,
     stream: StreamSettings | None = None,
+    checks: Mapping[str, OwnCheck] | None = None,
 ) -> Starlette:
     """An application with the routes of ``health_routes`` and ``/events``, to be mounted or served as it is.
 
@@ -66,6 +77,7 @@ def create_app(
         token: what ``Authorization: Bearer`` must hold for ``/health`` and ``/events``; None to ask for none.
         hosts: names under which these two may be called; None for any.
         stream: bounds of the event streams.
+        checks: as of ``health_routes``.
 
     Raises:
         ConfigurationError: an argument cannot be used.
@@ -78,7 +90,8 @@ def create_app(
     access, settings = Access(token, hosts), stream or StreamSettings()
     feed = EventFeed(processor, settings)
     events = Guarded(EventEndpoint(processor, feed, settings), access)
-    app = Starlette(routes=[*health_routes(processor, access=access), Route("/events", events, methods=["GET"])])
+    health = health_routes(processor, access=access, checks=checks)
+    app = Starlette(routes=[*health, Route("/events", events, methods=["GET"])])
     # A probe does not follow redirects.
     app.router.redirect_slashes = False
     app.state.end_streams = feed.end
@@ -88,20 +101,26 @@ def create_app(
 class _Health:
     """The endpoints."""
 
-    def __init__(self, processor: AdvancedAsyncProcessor) -> None:
+    def __init__(self, processor: AdvancedAsyncProcessor, own: OwnChecks) -> None:
         self._processor = processor
+        self._own = own
 
     async def livez(self, request: Request) -> Response:
         report = await ask(self._processor, self._processor.liveness)
         return _response(probe_answer("livez", report, verbose=_verbose(request), exclude=_excluded(request)))
 
     async def readyz(self, request: Request) -> Response:
-        report = await ask(self._processor, self._processor.readiness)
+        report = await self._with_own(self._processor.readiness)
         return _response(probe_answer("readyz", report, verbose=_verbose(request), exclude=_excluded(request)))
 
     async def detail(self, request: Request) -> Response:
-        report = await ask(self._processor, self._processor.health)
+        report = await self._with_own(self._processor.health)
         return _response(detail_answer(report, release=__version__, exclude=_excluded(request)))
+
+    async def _with_own(self, question: Callable[[], Awaitable[HealthReport]]) -> HealthReport:
+        # Side by side: together they must not take longer than a probe waits.
+        report, own = await asyncio.gather(ask(self._processor, question), self._own.look())
+        return HealthReport((*report.checks, *own))
 
 
 def _verbose(request: Request) -> bool:
