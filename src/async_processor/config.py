@@ -90,6 +90,21 @@ class AIConfig(_Settings):
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
+class ImageConfig(_Settings):
+    """Settings of picture processing.
+
+    Attributes:
+        max_image_bytes: largest file accepted.
+        max_pixels: largest picture accepted or made, in pixels (width times height); at most 178,956,970.
+        max_frames: most frames an animation may have; only the first is used.
+    """
+
+    max_image_bytes: int = 50_000_000
+    max_pixels: int = 40_000_000
+    max_frames: int = 500
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
 class ProcessorConfig(_Settings):
     """How a processor behaves. Durations in seconds, sizes in bytes unless the name says otherwise.
 
@@ -121,6 +136,7 @@ class ProcessorConfig(_Settings):
         profile_slowest: with profiling on, how many of the slowest attempts per type keep their profile.
         speech: settings of the speech processors.
         ai: settings of the reply processor.
+        images: settings of picture processing.
     """
 
     reserved_slots: int = 1
@@ -150,6 +166,7 @@ class ProcessorConfig(_Settings):
     profile_slowest: int = 3
     speech: SpeechConfig = field(default_factory=SpeechConfig)
     ai: AIConfig = field(default_factory=AIConfig)
+    images: ImageConfig = field(default_factory=ImageConfig)
 
 
 def _check(owner: str, name: str, hint: Any, value: Any) -> None:
