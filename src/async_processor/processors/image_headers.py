@@ -6,7 +6,7 @@ over a file's blocks is bounded by its length: what is cut into more pieces than
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 PNG, JPEG, WEBP, GIF = "PNG", "JPEG", "WEBP", "GIF"
@@ -105,13 +105,19 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         at = end
 
 
-def without_compressed_text(data: bytes) -> bytes:
-    """A PNG without texts that are compressed: decoders unpack them, a thousandfold, and nobody here wants them."""
-    kept = [data[: len(_PNG_MARK)]]
-    for name, start, end in png_chunks(data):
-        if name not in (b"zTXt", b"iTXt"):
-            kept.append(data[start:end])
-    return b"".join(kept)
+# What decoders unpack, a thousandfold; and all that holds words or places.
+PNG_PACKED_TEXTS = frozenset({b"zTXt", b"iTXt"})
+PNG_TEXTS = PNG_PACKED_TEXTS | {b"tEXt", b"eXIf"}
+
+
+def png_without(data: bytes, names: Collection[bytes]) -> bytes:
+    """A PNG without the chunks of these names.
+
+    Raises:
+        HeaderError: it is cut into more pieces than a picture is.
+    """
+    kept = [data[start:end] for name, start, end in png_chunks(data) if name not in names]
+    return b"".join([data[: len(_PNG_MARK)], *kept])
 
 
 def _png(data: bytes) -> ImageHeader:

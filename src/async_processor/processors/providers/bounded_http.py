@@ -14,7 +14,7 @@ import asyncio
 import functools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from ...errors import AsyncProcessorError, ProviderError
 from .failures import Call
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     import httpx2
 
 
-class _Closable(Protocol):
-    async def close(self) -> None: ...
+Client = TypeVar("Client")
 
 
-Client = TypeVar("Client", bound=_Closable)
+async def _close(client: Any) -> None:
+    await client.close()
 
 
 class OpenedLater(Generic[Client]):
@@ -35,10 +35,15 @@ class OpenedLater(Generic[Client]):
 
     It is made in a thread: importing a client library takes a second or more, and reading the certificate
     authorities some milliseconds, for which no event loop may stand still.
+
+    Args:
+        make: makes a client.
+        close: closes it; its method ``close`` unless given.
     """
 
-    def __init__(self, make: Callable[[], Client]) -> None:
+    def __init__(self, make: Callable[[], Client], close: Callable[[Client], Awaitable[None]] = _close) -> None:
         self._make = make
+        self._close = close
         self._lock = asyncio.Lock()
         self._client: Client | None = None
 
@@ -53,7 +58,7 @@ class OpenedLater(Generic[Client]):
         """Close the client if there is one. The next ``get`` makes another."""
         client, self._client = self._client, None
         if client is not None:
-            await client.close()
+            await self._close(client)
 
 
 def bounded_client(*, timeout_s: float, max_bytes: int, settings: str = "AIConfig", **more: Any) -> httpx2.AsyncClient:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..extras import needs_extra
-from ..image_headers import PNG, ImageHeader, without_compressed_text
+from ..image_headers import PNG, PNG_PACKED_TEXTS, ImageHeader, png_without
 from ..image_operations import Blur, Crop, Enhance, Grayscale, Operation, Resize, Rotate, Sharpen, Size, Thumbnail
 from ..picture_scene import Scene
 
@@ -77,9 +77,9 @@ class Picture:
                 Image,
                 WebPImagePlugin,  # noqa: F401 - registers itself; else all fifty plugins were loaded for it
             )
-        if header.format == PNG:
-            data = without_compressed_text(data)
         with _decoding():
+            if header.format == PNG:
+                data = png_without(data, PNG_PACKED_TEXTS)
             image = Image.open(io.BytesIO(data), formats=(header.format,))
             if image.size != (header.width, header.height):
                 raise ValueError(image.size)
