@@ -307,10 +307,15 @@ async def test_sizes_that_grow_step_by_step_are_refused_at_the_step(processor: A
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_large_photo_goes_through(processor: AdvancedAsyncProcessor):
+async def test_a_large_photo_goes_through_with_the_hint_of_the_guide(processor: AdvancedAsyncProcessor):
     data = make.photo("landscape-exif6.jpg")
 
-    result = await run(processor, {"image_data": data, "operations": [{"operation": "resize", "width": 512}]})
+    operations = [{"operation": "resize", "width": 512}]
+    task = create_task(
+        ProcessingType.IMAGE_PROCESSING, {"image_data": data, "operations": operations}, memory_intensive=True
+    )
+    await processor.submit_task(task)
+    result = await processor.wait_for_task(task.id, timeout=TIMEOUT_S)
 
     written = Image.open(io.BytesIO(result.unwrap()["image_data"]))
     assert (written.format, written.size) == ("JPEG", (512, 341))

@@ -370,6 +370,23 @@ def done_from(data: bytes) -> Image.Image:
     return opened(processed({"image_data": data, "output_format": "PNG"})["image_data"])
 
 
+def test_a_photo_with_a_preview_beside_it_is_a_jpeg():
+    image = make.gradient(64, 48)
+    data = saved(image, "MPO", save_all=True, append_images=[image.resize((32, 24))])
+
+    result = processed({"image_data": data})
+
+    assert (result["original_format"], result["format"], result["width"]) == ("JPEG", "JPEG", 64)
+
+
+def test_a_large_picture_of_noise_is_written_at_the_best_quality():
+    noise = Image.effect_noise((2_000, 1_500), 100)
+
+    for form in ("JPEG", "WEBP"):
+        data = processed({"image_data": saved(noise), "output_format": form, "quality": 100})["image_data"]
+        assert difference(opened(data), noise) < 3.0
+
+
 def test_of_an_animation_the_first_frame_is_used_with_a_warning():
     frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, GREEN, BLUE)]
     data = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
