@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -218,3 +220,34 @@ async def test_the_example_works():
 def test_bounds_that_leave_no_room_are_refused(name):
     with pytest.raises(ConfigurationError, match=f"ImageGenerationConfig.{name} must be above 0"):
         processor_spec(ProcessorConfig(image_generation=ImageGenerationConfig(**{name: 0})))
+
+
+WITHOUT = """
+import asyncio, sys
+sys.modules["PIL"] = None
+from async_processor.config import ImageConfig, ImageGenerationConfig, ProcessorConfig
+from async_processor.context import TaskContext
+from async_processor.errors import MissingExtraError
+from async_processor.model import ProcessingTask
+from async_processor.processors import image_generation, image_processing
+assert not {"openai", "httpx2", "torch", "diffusers"} & sys.modules.keys()
+processing = image_processing.processor_spec(ProcessorConfig())
+settings = ImageGenerationConfig(provider="procedural")
+artist = image_generation.Artist(settings, ImageConfig(), environ={})
+drawing = artist.resolve({"prompt": "a bear"})
+for spec, payload in ((processing, processing.example()), (drawing, {"prompt": "a bear"})):
+    task = ProcessingTask("x", payload)
+    context = [TaskContext(task_id=task.id, task_type="x")] if spec.wants_context else []
+    try:
+        spec.func(task, *context)
+    except MissingExtraError as error:
+        print(error)
+for readiness in (processing.readiness, artist.readiness):
+    print(asyncio.run(readiness()).problem)
+"""
+
+
+def test_without_pillow_everything_says_what_to_install():
+    ran = subprocess.run([sys.executable, "-c", WITHOUT], check=True, capture_output=True, text=True, timeout=50)
+
+    assert ran.stdout.count("pip install 'advanced-async-processor[images]'") == 4, ran.stdout

@@ -16,8 +16,10 @@ from tests.processors.pictures import opened, photo, processed, saved
 from async_processor.config import ImageConfig, ProcessorConfig
 from async_processor.errors import ConfigurationError, InvalidPayloadError
 from async_processor.model import LaneName
+from async_processor.processors.image_headers import ImageHeader
 from async_processor.processors.image_operations import MAX_OPERATIONS
 from async_processor.processors.image_processing import processor_spec, read_request
+from async_processor.processors.providers.pillow_images import Picture, UndecodableError
 
 SPEC = processor_spec(ProcessorConfig())
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -357,6 +359,11 @@ def test_pictures_of_any_mode_keep_their_colours(mode: str):
     assert result.convert("RGB").getpixel((2, 2)) == colour
 
 
+@pytest.mark.parametrize(("stored", "shown"), [(0, 0), (257, 1), (32_896, 128), (65_535, 255)])
+def test_16_bits_of_grey_become_8(stored: int, shown: int):
+    assert done_from(saved(Image.new("I;16", (2, 2), stored))).getpixel((1, 1)) == shown
+
+
 def test_cmyk_becomes_colour_for_screens():
     data = saved(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG")
 
@@ -380,11 +387,13 @@ def test_a_photo_with_a_preview_beside_it_is_a_jpeg():
 
 
 def test_a_large_picture_of_noise_is_written_at_the_best_quality():
-    noise = Image.effect_noise((2_000, 1_500), 100)
+    noise = Image.effect_noise((1_600, 1_200), 100)
 
-    for form in ("JPEG", "WEBP"):
-        data = processed({"image_data": saved(noise), "output_format": form, "quality": 100})["image_data"]
-        assert difference(opened(data), noise) < 3.0
+    data = processed({"image_data": saved(noise, compress_level=1), "output_format": "JPEG", "quality": 100})[
+        "image_data"
+    ]
+
+    assert difference(opened(data), noise) < 3.0
 
 
 def test_of_an_animation_the_first_frame_is_used_with_a_warning():
@@ -445,6 +454,16 @@ def test_a_colour_profile_is_applied_before_it_is_left_out(mode: str):
     assert applied.convert("RGB").getpixel((4, 4)) == pytest.approx(GREEN, abs=2)
     assert applied.getpixel((4, 4))[3:] == image.getpixel((4, 4))[3:]
     assert "icc_profile" not in applied.info
+
+
+def test_a_grey_profile_is_no_matter_for_grey_with_transparency():
+    grey = bytearray(profile("sRGB"))
+    grey[16:20] = b"GRAY"
+
+    result = processed({"image_data": saved(Image.new("LA", (4, 4), (90, 80)), icc_profile=bytes(grey))})
+
+    assert result["warnings"] == []
+    assert opened(result["image_data"]).getpixel((1, 1)) == (90, 90, 90, 80)
 
 
 @pytest.mark.parametrize("junk", [b"junk", profile("sRGB")[:200]], ids=["no profile", "a cut one"])
@@ -552,13 +571,22 @@ def test_more_pixels_than_the_decoder_takes_cannot_be_configured():
 
 
 def test_a_second_header_cannot_slip_a_larger_picture_past_the_limit():
-    small, large = saved(make.gradient(), "JPEG"), make.jpeg_claiming(60_000, 60_000)
+    small, large = saved(make.gradient(), "JPEG"), make.jpeg_claiming(100, 100)
     at = small.index(b"\xff\xc0")
     length = 2 + int.from_bytes(small[at + 2 : at + 4], "big")
 
-    error = refused({"image_data": small[: at + length] + large[at : at + length] + small[at + length :]})
+    both = small[: at + length] + large[at : at + length] + small[at + length :]
+    assert Image.open(io.BytesIO(both)).size == (100, 100), "decoders go by the second"
+
+    error = refused({"image_data": both}, ImageConfig(max_pixels=64 * 48))
 
     assert "damaged" in str(error)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_a_picture_of_another_size_than_its_header_was_read_to_have_is_not_decoded(form: str):
+    with pytest.raises(UndecodableError):
+        Picture(saved(make.gradient(64, 48), form), ImageHeader(form, 64, 47))
 
 
 def test_progress_only_grows():

@@ -137,9 +137,9 @@ class Artist:
         problem = None
         try:
             if source.provider == "procedural":
-                pillow_images.check()
+                await asyncio.to_thread(pillow_images.check)
             elif source.provider == "diffusers":
-                diffusers_images.check(source.directory)
+                await asyncio.to_thread(diffusers_images.check, source.directory)
             else:
                 await self._generator()[1].check()
         except AsyncProcessorError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
 
 async def _readiness() -> Readiness:
     try:
-        pillow_images.check()
+        await asyncio.to_thread(pillow_images.check)  # importing it takes a while
     except MissingExtraError as error:
         return Readiness(provider=pillow_images.NAME, offline=True, problem=error.message)
     return Readiness(provider=pillow_images.NAME, offline=True)

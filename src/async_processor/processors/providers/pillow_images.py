@@ -95,7 +95,7 @@ class Picture:
 
     def apply(self, operation: Operation) -> None:
         """Carry one operation out. Those that only concern the file do nothing to pixels."""
-        change = _changes().get(type(operation))
+        change = _CHANGES.get(type(operation))
         if change is not None:
             self._image = change(self._image, operation)
 
@@ -156,6 +156,8 @@ def _to_srgb(image: Image, profile: object) -> tuple[Image, str]:
     mode = "RGB" if image.mode == "CMYK" else image.mode
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if source.profile.xcolor_space.strip() == "GRAY":
+            return image.convert(mode), "none"  # of grey with transparency, or as a palette
         converted = ImageCms.profileToProfile(image, source, _srgb(), outputMode=mode)
     except Exception:  # noqa: BLE001 - any kind of damage in a profile; the colours are then taken for sRGB
         return image.convert(mode), "unusable"
@@ -178,20 +180,6 @@ def _on_white(image: Image) -> Image:
 
 
 # ---- operations
-
-
-@functools.cache
-def _changes() -> dict[type, Callable[[Any, Any], Any]]:
-    return {
-        Resize: _resize,
-        Thumbnail: lambda image, operation: _scale(image, operation.target(image.size)),
-        Crop: lambda image, it: image.crop((it.left, it.top, it.left + it.width, it.top + it.height)),
-        Rotate: _rotate,
-        Grayscale: _grayscale,
-        Blur: _blur,
-        Sharpen: _sharpen,
-        Enhance: _enhance,
-    }
 
 
 def _scale(image: Image, size: Size) -> Image:
@@ -268,10 +256,22 @@ def _enhance(image: Image, operation: Enhance) -> Image:
     return image
 
 
+_CHANGES: dict[type, Callable[[Any, Any], Any]] = {
+    Resize: _resize,
+    Thumbnail: lambda image, it: _scale(image, it.target(image.size)),
+    Crop: lambda image, it: image.crop((it.left, it.top, it.left + it.width, it.top + it.height)),
+    Rotate: _rotate,
+    Grayscale: _grayscale,
+    Blur: _blur,
+    Sharpen: _sharpen,
+    Enhance: _enhance,
+}
+
+
 # ---- drawing
 
 # Shapes are drawn so many times larger each way and then made smaller, which smooths their edges.
-_OVERSAMPLED, _OVERSAMPLED_UP_TO_PIXELS = 3, 2_000_000
+_OVERSAMPLED, _OVERSAMPLED_UP_TO_PIXELS = 2, 2_000_000
 
 
 def paint(scene: Scene, size: Size) -> bytes:
