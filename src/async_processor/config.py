@@ -90,6 +90,53 @@ class AIConfig(_Settings):
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
+class ImageConfig(_Settings):
+    """Settings of picture processing.
+
+    Attributes:
+        max_image_bytes: largest file accepted.
+        max_pixels: largest picture accepted or made, in pixels (width times height); at most 178,956,970.
+        max_frames: most frames an animation may have; only the first is used.
+    """
+
+    max_image_bytes: int = 50_000_000
+    max_pixels: int = 40_000_000
+    max_frames: int = 500
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class ImageGenerationConfig(_Settings):
+    """Settings of picture generation.
+
+    Attributes:
+        provider: "auto" takes ``model_directory``, else ``base_url`` (OpenAI's protocol), else ``OPENAI_API_KEY``, and
+            falls back to a drawing. "a1111" is any server with ``/sdapi/v1/txt2img``.
+        model: model name for a server; there is no default: vendors switch names off. Of a local model, the name to
+            give it; the directory's unless set.
+        model_directory: a local model in the layout of diffusers, with weights as safetensors.
+        base_url: address of the server, for OpenAI's protocol usually ending in ``/v1``; None to take
+            ``OPENAI_BASE_URL``, or else the vendor's own.
+        api_key: the key; None to take ``OPENAI_API_KEY``; ``user:password`` for "a1111". Never shown or logged.
+        request_timeout_s: seconds for one request.
+        max_prompt_chars: longest prompt accepted.
+        max_pixels: largest picture that may be asked for, in pixels (width times height).
+        max_steps: most steps that may be asked for.
+        max_response_bytes: largest answer read from a server.
+    """
+
+    provider: Literal["auto", "openai", "a1111", "diffusers", "procedural"] = "auto"
+    model: str | None = None
+    model_directory: str | None = None
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    request_timeout_s: float = 180.0
+    max_prompt_chars: int = 4_000
+    max_pixels: int = 4_194_304
+    max_steps: int = 150
+    max_response_bytes: int = 32_000_000
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
 class ProcessorConfig(_Settings):
     """How a processor behaves. Durations in seconds, sizes in bytes unless the name says otherwise.
 
@@ -121,6 +168,8 @@ class ProcessorConfig(_Settings):
         profile_slowest: with profiling on, how many of the slowest attempts per type keep their profile.
         speech: settings of the speech processors.
         ai: settings of the reply processor.
+        images: settings of picture processing.
+        image_generation: settings of picture generation.
     """
 
     reserved_slots: int = 1
@@ -150,6 +199,8 @@ class ProcessorConfig(_Settings):
     profile_slowest: int = 3
     speech: SpeechConfig = field(default_factory=SpeechConfig)
     ai: AIConfig = field(default_factory=AIConfig)
+    images: ImageConfig = field(default_factory=ImageConfig)
+    image_generation: ImageGenerationConfig = field(default_factory=ImageGenerationConfig)
 
 
 def _check(owner: str, name: str, hint: Any, value: Any) -> None:

@@ -13,6 +13,8 @@ import pytest_asyncio
 from async_processor import AdvancedAsyncProcessor, ProcessingType, ProcessorConfig, TaskStatus, create_task
 
 SPEECH = Path(__file__).resolve().parents[2] / "examples" / "audio" / "hello_teddy.wav"
+# A GIF of one pixel.
+PIXEL = b"GIF89a\1\0\1\0\x80\0\0" + bytes(6) + b",\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
 
 BAD: list[tuple[ProcessingType, dict[str, Any], str]] = [
     (ProcessingType.AUDIO_TRANSCRIPTION, {}, "audio_data"),
@@ -25,6 +27,13 @@ BAD: list[tuple[ProcessingType, dict[str, Any], str]] = [
     (ProcessingType.AI_RESPONSE, {}, "prompt"),
     (ProcessingType.AI_RESPONSE, {"prompt": "hi", "max_tokens": 10**9}, "max_tokens"),
     (ProcessingType.AI_RESPONSE, {"prompt_template": "no such"}, "prompt_template"),
+    (ProcessingType.IMAGE_GENERATION, {}, "prompt"),
+    (ProcessingType.IMAGE_GENERATION, {"prompt": "a bear", "size": "huge"}, "size"),
+    (ProcessingType.IMAGE_GENERATION, {"prompt": "a bear", "steps": 10**9}, "steps"),
+    (ProcessingType.IMAGE_PROCESSING, {}, "image_data"),
+    (ProcessingType.IMAGE_PROCESSING, {"image_data": b"GIF89a"}, "image_data"),
+    (ProcessingType.IMAGE_PROCESSING, {"image_data": PIXEL, "operation": "face_blur"}, "operation"),
+    (ProcessingType.IMAGE_PROCESSING, {"image_data": PIXEL, "operations": [{"operation": "resize"}]}, "operations"),
     (ProcessingType.CUSTOM, {}, "processor"),
     (ProcessingType.CUSTOM, {"processor": "os.system"}, "processor"),
 ]
@@ -32,6 +41,8 @@ GOOD: dict[ProcessingType, dict[str, Any]] = {
     ProcessingType.AUDIO_TRANSCRIPTION: {"audio_data": b"\0" * 32_000, "sample_rate": 16_000},
     ProcessingType.EMOTION_ANALYSIS: {"text": "I am happy"},
     ProcessingType.AI_RESPONSE: {"prompt": "hello"},
+    ProcessingType.IMAGE_GENERATION: {"prompt": "a bear", "size": "32x32"},
+    ProcessingType.IMAGE_PROCESSING: {"image_data": PIXEL, "operation": "grayscale"},
     ProcessingType.CUSTOM: {"processor": len},
 }
 
@@ -39,7 +50,9 @@ GOOD: dict[ProcessingType, dict[str, Any]] = {
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def processor() -> AsyncIterator[AdvancedAsyncProcessor]:
     # One slot each: a slot that stayed taken would keep the good task waiting for ever.
-    config = ProcessorConfig.from_env({"ASYNC_PROCESSOR_AI_PROVIDER": "scripted"})
+    config = ProcessorConfig.from_env(
+        {"ASYNC_PROCESSOR_AI_PROVIDER": "scripted", "ASYNC_PROCESSOR_IMAGE_GENERATION_PROVIDER": "procedural"}
+    )
     made = AdvancedAsyncProcessor(1, 1, 1, config=config)
     async with made:
         yield made

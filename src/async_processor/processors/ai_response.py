@@ -16,11 +16,11 @@ from weakref import WeakKeyDictionary
 from ..clock import Clock, SystemClock
 from ..config import AIConfig, ProcessorConfig
 from ..context import TaskContext
-from ..errors import ConfigurationError, PermanentError
+from ..errors import ConfigurationError
 from ..model import LaneName, ProcessingTask
 from .chat import ChatModel, ChatReply
 from .chat_providers import Endpoint, choose, open_model
-from .model_names import ending_model
+from .model_names import ending_model, first_current, hosted_model
 from .prompting import compose, read_payload
 from .registry import ProcessorSpec
 
@@ -118,29 +118,14 @@ def choose_model(
         if endpoint.for_want_of_another:
             _refuse_current(wished, configured, today)
         return None, _scripted_warnings(wished or configured, today)
-    name = wished or configured
-    if name is None:
+    if wished is None and configured is None:
         raise ConfigurationError(f"provider {endpoint.provider!r} needs the name of a model: {_NAME_ONE}")
-    ending = ending_model(name)
-    if ending is None:
-        return name, ()
-    if not ending.has_ended(today):
-        return name, (ending.notice(today),) if endpoint.at_vendor else ()
-    if configured is not None and not _has_ended(configured, today):
-        return configured, (f"{ending.notice(today)}: used {configured!r} from the configuration instead",)
-    if endpoint.at_vendor:
-        raise PermanentError(f"{ending.notice(today)}: {_NAME_ONE}")
-    return name, ()  # a server of one's own may call its model so
-
-
-def _has_ended(name: str, today: date) -> bool:
-    ending = ending_model(name)
-    return ending is not None and ending.has_ended(today)
+    return hosted_model(wished, configured, today, at_vendor=endpoint.at_vendor, remedy=_NAME_ONE)
 
 
 def _refuse_current(wished: str | None, configured: str | None, today: date) -> None:
     """A script in place of a model that can be had is not what was asked for, however it is labelled."""
-    name = next((item for item in (wished, configured) if item is not None and not _has_ended(item, today)), None)
+    name = first_current((wished, configured), today)
     if name is not None:
         raise ConfigurationError(
             f"model {name!r} was asked for, but no provider is configured: set OPENAI_API_KEY, ANTHROPIC_API_KEY or "

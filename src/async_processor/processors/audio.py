@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..config import SpeechConfig
-from ..errors import InvalidPayloadError
 from . import samples as sound
-from .payload import invalid, required, whole
+from .payload import data as read_data
+from .payload import invalid, whole
 from .providers.libsndfile import Container, Resampler, UndecodableError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def read_recording(payload: Mapping[str, Any], config: SpeechConfig) -> Recordin
         InvalidPayloadError: the payload cannot be used; ``field`` names the key.
         MissingExtraError: the extra "voice" is not installed.
     """
-    data = _bytes(payload, config.max_audio_bytes)
+    data = read_data(payload, FIELD, _BYTES_WANTED, config.max_audio_bytes, "SpeechConfig.max_audio_bytes")
     rate = whole(payload, "sample_rate", 0, MIN_RATE, MAX_RATE)
     channels = whole(payload, "channels", 1, 1, MAX_CHANNELS)
     if is_container(data):
@@ -113,22 +113,6 @@ def is_container(data: bytes) -> bool:
         if data.startswith(mark, offset):
             raise invalid(FIELD, f"is {name}, which cannot be decoded here; send wav, flac, ogg, mp3 or aiff")
     return data.startswith(_CONTAINERS) or _is_mp3(data)
-
-
-def _bytes(payload: Mapping[str, Any], limit: int) -> bytes:
-    value = required(payload, FIELD, (bytes, bytearray, memoryview), _BYTES_WANTED)
-    try:
-        size = memoryview(value).nbytes
-        if size > limit:
-            raise invalid(FIELD, f"has {size} bytes; send at most {limit} (SpeechConfig.max_audio_bytes)")
-        data = bytes(value)
-    except ValueError as error:
-        if isinstance(error, InvalidPayloadError):
-            raise
-        raise invalid(FIELD, "is a memoryview that was released; send the bytes") from None
-    if not data:
-        raise invalid(FIELD, f"is empty; send {_BYTES_WANTED}")
-    return data
 
 
 def _is_mp3(data: bytes) -> bool:

@@ -11,15 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import urlsplit
 
 from ..config import AIConfig
 from ..errors import ConfigurationError
+from .addresses import NO_KEY, checked_key, checked_url, is_at_vendor
 from .chat import ChatModel
-
-# Client libraries want a key; servers of one's own mostly look at none.
-NO_KEY = "no-key-needed"
-_VENDOR_HOSTS = ("openai.com", "anthropic.com")
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -41,10 +37,7 @@ class Endpoint:
     @property
     def at_vendor(self) -> bool:
         """Whether the vendor itself answers, so that what it switched off cannot."""
-        if self.provider == "scripted":
-            return False
-        host = (urlsplit(self.base_url).hostname or "") if self.base_url else _VENDOR_HOSTS[0]
-        return any(host == vendor or host.endswith(f".{vendor}") for vendor in _VENDOR_HOSTS)
+        return self.provider != "scripted" and is_at_vendor(self.base_url)
 
 
 def choose(settings: AIConfig, environ: Mapping[str, str]) -> Endpoint:
@@ -66,7 +59,7 @@ def choose(settings: AIConfig, environ: Mapping[str, str]) -> Endpoint:
         base_url = settings.base_url or environ.get("OPENAI_BASE_URL") or None
         if not key and base_url is None:
             raise _key_missing(provider, "OPENAI_API_KEY")
-    return Endpoint(provider=provider, base_url=_checked_url(base_url), api_key=_checked_key(key or NO_KEY))
+    return Endpoint(provider=provider, base_url=checked_url(base_url, "AIConfig"), api_key=checked_key(key or NO_KEY))
 
 
 def open_model(endpoint: Endpoint, settings: AIConfig) -> ChatModel:
@@ -104,26 +97,3 @@ def _key_missing(provider: str, variable: str) -> ConfigurationError:
         f"provider {provider!r} needs a key: set {variable} or AIConfig.api_key; "
         "or set AIConfig.provider to 'scripted' to do without a model"
     )
-
-
-def _checked_key(key: str) -> str:
-    key = key.strip()  # keys read from files end in a line break
-    if not key or not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigurationError("the API key is empty or holds characters that no key has; check where it comes from")
-    return key
-
-
-def _checked_url(url: str | None) -> str | None:
-    if url is None:
-        return None
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, a bracket that is not closed
-        usable = False
-    if not usable or not url.isprintable() or " " in url:
-        raise ConfigurationError("base_url must be an address such as 'http://127.0.0.1:11434/v1'")
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        # Addresses are logged by the client libraries; keys are not.
-        raise ConfigurationError("base_url must hold no password and no parameters; give a key as AIConfig.api_key")
-    return url

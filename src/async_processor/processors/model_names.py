@@ -7,8 +7,11 @@ any name. No name stands anywhere in the package as a default.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+
+from ..errors import PermanentError
 
 _ENDS: dict[str, dict[date, str]] = {
     "chat": {
@@ -87,3 +90,40 @@ _BY_NAME = {
 def ending_model(name: str) -> EndingModel | None:
     """What is known about the end of a model, or None. Upper case and surrounding space make no difference."""
     return _BY_NAME.get(name.strip().lower())
+
+
+def first_current(names: Iterable[str | None], today: date) -> str | None:
+    """The first of these that is a name, and not of a model that was switched off."""
+    return next((name for name in names if name is not None and not _has_ended(name, today)), None)
+
+
+def hosted_model(
+    wished: str | None, configured: str | None, today: date, *, at_vendor: bool, remedy: str
+) -> tuple[str | None, tuple[str, ...]]:
+    """Which model to ask a server for, and what to warn of; None where neither name is given.
+
+    Args:
+        wished: the name in a payload; goes first.
+        configured: the name in the settings; takes the place of one that was switched off.
+        at_vendor: whether the server is the vendor's own; others may call their model by any name.
+        remedy: what to do, for the message.
+
+    Raises:
+        PermanentError: the vendor has switched off what is asked for, and there is no other name.
+    """
+    name = wished or configured
+    ending = None if name is None else ending_model(name)
+    if ending is None:
+        return name, ()
+    if not ending.has_ended(today):
+        return name, (ending.notice(today),) if at_vendor else ()
+    if configured is not None and not _has_ended(configured, today):
+        return configured, (f"{ending.notice(today)}: used {configured!r} from the configuration instead",)
+    if at_vendor:
+        raise PermanentError(f"{ending.notice(today)}: {remedy}")
+    return name, ()
+
+
+def _has_ended(name: str, today: date) -> bool:
+    ending = ending_model(name)
+    return ending is not None and ending.has_ended(today)

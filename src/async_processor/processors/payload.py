@@ -144,6 +144,29 @@ def mapping(payload: Mapping[str, Any], key: str, wanted: str = "a mapping with 
     return value
 
 
+def data(payload: Mapping[str, Any], key: str, wanted: str, max_bytes: int, setting: str) -> bytes:
+    """Bytes, at least one and at most ``max_bytes``; a bytearray or memoryview is copied.
+
+    Args:
+        wanted: what to send, as in "must be ..."; part of the message.
+        setting: name of the setting that holds the limit; part of the message.
+
+    Raises:
+        InvalidPayloadError: missing, not bytes, empty, or too many.
+    """
+    value = required(payload, key, (bytes, bytearray, memoryview), wanted)
+    try:
+        size = memoryview(value).nbytes
+        found = bytes(value) if size <= max_bytes else b""
+    except ValueError:
+        raise invalid(key, "is a memoryview that was released; send the bytes") from None
+    if size > max_bytes:
+        raise invalid(key, f"has {size} bytes; send at most {max_bytes} ({setting})")
+    if not found:
+        raise invalid(key, f"is empty; send {wanted}")
+    return found
+
+
 def refuse(key: str, wanted: str, value: object) -> NoReturn:
     """Raise the error for a value of the wrong type."""
     raise invalid(key, f"must be {wanted}, not {type(value).__name__}")

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from ...errors import AsyncProcessorError, ProviderError
 from .failures import Call
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     import httpx2
 
 
-class _Closable(Protocol):
-    async def close(self) -> None: ...
+Client = TypeVar("Client")
 
 
-Client = TypeVar("Client", bound=_Closable)
+async def _close(client: Any) -> None:
+    await client.close()
 
 
 class OpenedLater(Generic[Client]):
@@ -34,10 +35,15 @@ class OpenedLater(Generic[Client]):
 
     It is made in a thread: importing a client library takes a second or more, and reading the certificate
     authorities some milliseconds, for which no event loop may stand still.
+
+    Args:
+        make: makes a client.
+        close: closes it; its method ``close`` unless given.
     """
 
-    def __init__(self, make: Callable[[], Client]) -> None:
+    def __init__(self, make: Callable[[], Client], close: Callable[[Client], Awaitable[None]] = _close) -> None:
         self._make = make
+        self._close = close
         self._lock = asyncio.Lock()
         self._client: Client | None = None
 
@@ -52,23 +58,29 @@ class OpenedLater(Generic[Client]):
         """Close the client if there is one. The next ``get`` makes another."""
         client, self._client = self._client, None
         if client is not None:
-            await client.close()
+            await self._close(client)
 
 
-def bounded_client(*, timeout_s: float, max_bytes: int) -> httpx2.AsyncClient:
-    """An HTTP client with the bounds above but the deadline, which ``fetch`` keeps."""
+def bounded_client(*, timeout_s: float, max_bytes: int, settings: str = "AIConfig", **more: Any) -> httpx2.AsyncClient:
+    """An HTTP client with the bounds above but the deadline, which ``fetch`` keeps.
+
+    Args:
+        settings: the class whose ``max_response_bytes`` the limit is.
+        more: further options of the client.
+    """
     # Comes with both client libraries, so it is there whenever one of them is.
     import httpx2
 
     async def limit(response: httpx2.Response) -> None:
         client.cookies.clear()
-        _check_announced(response.headers, max_bytes)
-        response.stream = _limited_stream()(response.stream, max_bytes)
+        _check_announced(response.headers, max_bytes, settings)
+        response.stream = _limited_stream()(response.stream, max_bytes, settings)
 
     client = httpx2.AsyncClient(
         timeout=timeout_s,
         follow_redirects=False,
         event_hooks={"request": [_prepare], "response": [limit]},
+        **more,
     )
     return client
 
@@ -99,30 +111,31 @@ class _HandshakeGuard:
                 await stream.aclose()
 
 
-def _check_announced(headers: Mapping[str, str], max_bytes: int) -> None:
+def _check_announced(headers: Mapping[str, str], max_bytes: int, settings: str) -> None:
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise ProviderError("the provider sent a compressed answer, which was not asked for")
     length = headers.get("content-length", "")
     if length.isdecimal() and (len(length) > 18 or int(length) > max_bytes):
-        raise _too_large(max_bytes)
+        raise _too_large(max_bytes, settings)
 
 
 @functools.cache
-def _limited_stream() -> Callable[[Any, int], httpx2.AsyncByteStream]:
+def _limited_stream() -> Callable[[Any, int, str], httpx2.AsyncByteStream]:
     """The class for an answer's bytes that stops at a limit; made late, because its base is."""
     import httpx2
 
     class LimitedStream(httpx2.AsyncByteStream):
-        def __init__(self, stream: httpx2.AsyncByteStream, max_bytes: int) -> None:
+        def __init__(self, stream: httpx2.AsyncByteStream, max_bytes: int, settings: str) -> None:
             self._stream = stream
             self._max_bytes = max_bytes
+            self._settings = settings
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             left = self._max_bytes
             async for chunk in self._stream:
                 left -= len(chunk)
                 if left < 0:
-                    raise _too_large(self._max_bytes)
+                    raise _too_large(self._max_bytes, self._settings)
                 yield chunk
 
         async def aclose(self) -> None:
@@ -152,5 +165,36 @@ async def fetch(send: Callable[[], Awaitable[Any]], call: Call, timeout_s: float
     raise failure
 
 
-def _too_large(max_bytes: int) -> ProviderError:
-    return ProviderError(f"the provider's answer is larger than {max_bytes} bytes (AIConfig.max_response_bytes)")
+async def request(
+    client: httpx2.AsyncClient, method: str, url: str, call: Call, timeout_s: float, body: Any = None
+) -> bytes:
+    """Make one call without a client library: JSON sent if there is a ``body``, the bytes of a successful answer back.
+
+    Raises:
+        AsyncProcessorError: as ``fetch``.
+    """
+
+    async def send() -> _Answered:
+        answer = await client.request(method, url, json=body)
+        if not answer.is_success:
+            raise call.refusal(answer.status_code, _error_body(answer.content), answer.headers)
+        return _Answered(answer)
+
+    return await fetch(send, call, timeout_s)
+
+
+class _Answered(NamedTuple):
+    """An answer in the form in which client libraries give theirs."""
+
+    http_response: httpx2.Response
+
+
+def _error_body(content: bytes) -> object:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return content.decode("utf-8", "replace")
+
+
+def _too_large(max_bytes: int, settings: str) -> ProviderError:
+    return ProviderError(f"the provider's answer is larger than {max_bytes} bytes ({settings}.max_response_bytes)")

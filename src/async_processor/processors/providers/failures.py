@@ -39,11 +39,14 @@ class Call:
         provider: its name.
         model: the model asked for, or None.
         secret: the key; whatever text holds it is not shown.
+        settings: the class whose settings the messages name; ``variables``: how their variables begin.
     """
 
     provider: str
     model: str | None = None
     secret: str = field(default="", repr=False)
+    settings: str = "AIConfig"
+    variables: str = "ASYNC_PROCESSOR_AI_"
 
     def failure(self, error: BaseException) -> AsyncProcessorError:
         """The error to raise in place of one that a client library raised."""
@@ -91,8 +94,8 @@ class Call:
         ending = None if self.model is None else ending_model(self.model)
         known = f" (its vendor's date for switching it off: {ending.ends.isoformat()})" if ending else ""
         return (
-            f": it knows no model {self.model!r}{known}. Name one that it has, in payload['model'] or AIConfig.model "
-            "(ASYNC_PROCESSOR_AI_MODEL); if it has it, check base_url, which usually ends in /v1"
+            f": it knows no model {self.model!r}{known}. Name one that it has, in payload['model'] or "
+            f"{self.settings}.model ({self.variables}MODEL); if it has it, check base_url, which usually ends in /v1"
         )
 
     def _holds_secret(self, text: str) -> bool:

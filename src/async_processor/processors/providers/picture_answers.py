@@ -1,0 +1,59 @@
+"""The picture in a server's answer: in base64, bounded, and found to be one by its header. No pixel is decoded."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from ...config import ImageConfig
+from ...errors import PermanentError, ProviderError
+from ..image_headers import GIF, PNG, PNG_TEXTS, HeaderError, png_without, read_header
+from ..picture_request import GeneratedPicture
+
+_DATA_URL = "data:image/"
+
+
+def picture(
+    encoded: object, provider: str, limits: ImageConfig, *, model: str | None, seed: int | None = None
+) -> GeneratedPicture:
+    """A picture that came in base64, as text or as a ``data:`` address.
+
+    Texts in a PNG are left out: servers write the prompt there, and it may hold a child's words. What tells that a
+    machine made it (C2PA) stays.
+
+    Raises:
+        ProviderError: it is no base64, no picture, or a larger one than ``ImageConfig`` allows.
+    """
+    try:
+        data = _decoded(encoded)
+        header = read_header(data)
+        if header.format == PNG:
+            data = png_without(data, PNG_TEXTS)
+    except (ValueError, HeaderError):
+        header = None
+    if header is None or header.format == GIF:
+        raise ProviderError(f"{provider} answered with something that is no picture")
+    if header.width * header.height > limits.max_pixels or header.frames > limits.max_frames:
+        raise ProviderError(f"{provider} answered with a picture larger than {limits.max_pixels} pixels (ImageConfig)")
+    return GeneratedPicture(
+        data=data, format=header.format, width=header.width, height=header.height, model=model, seed=seed
+    )
+
+
+def only_an_address(provider: str) -> PermanentError:
+    """The error for an answer that tells where the picture is. It is not fetched: the address is a stranger's."""
+    return PermanentError(
+        f"{provider} answered with the address of a picture, which is not fetched; use a model or a setting of the "
+        "server that answers with the picture itself, in base64"
+    )
+
+
+def _decoded(encoded: object) -> bytes:
+    if not isinstance(encoded, str):
+        raise ValueError("no text")
+    if encoded.startswith(_DATA_URL):
+        encoded = encoded.partition(",")[2]
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except binascii.Error as error:
+        raise ValueError("no base64") from error
