@@ -90,6 +90,34 @@ class AIConfig(_Settings):
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
+class EmotionConfig(_Settings):
+    """Settings of emotion analysis. Without them everything stays on the machine.
+
+    Attributes:
+        provider: "offline" judges voice and words here; "chat" has a chat model judge the words; "hume" has Hume judge
+            the recording. Keys in the environment alone choose nothing.
+        protocol: for "chat", whose protocol the model speaks; "auto" for the one that ``AIConfig`` leads to, or
+            OpenAI's at a ``base_url`` of its own.
+        model: for "chat", name of the model; None to take ``AIConfig.model``.
+        base_url: address of the server; None for the vendor's own. For "chat" it goes together with ``protocol`` and
+            ``api_key``: where none of the three is given, all are those of ``AIConfig``.
+        api_key: the key; None to take ``HUME_API_KEY``, or for "chat" what ``AIConfig`` would. Never shown or logged.
+        request_timeout_s: seconds for one request.
+        max_tokens: for "chat", longest answer in tokens; leave room for models that think before they answer.
+        max_response_bytes: largest answer read from a server.
+    """
+
+    provider: Literal["offline", "chat", "hume"] = "offline"
+    protocol: Literal["auto", "openai", "anthropic"] = "auto"
+    model: str | None = None
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    request_timeout_s: float = 30.0
+    max_tokens: int = 1_000
+    max_response_bytes: int = 4_000_000
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
 class ProcessorConfig(_Settings):
     """How a processor behaves. Durations in seconds, sizes in bytes unless the name says otherwise.
 
@@ -121,6 +149,7 @@ class ProcessorConfig(_Settings):
         profile_slowest: with profiling on, how many of the slowest attempts per type keep their profile.
         speech: settings of the speech processors.
         ai: settings of the reply processor.
+        emotion: settings of emotion analysis.
     """
 
     reserved_slots: int = 1
@@ -150,6 +179,7 @@ class ProcessorConfig(_Settings):
     profile_slowest: int = 3
     speech: SpeechConfig = field(default_factory=SpeechConfig)
     ai: AIConfig = field(default_factory=AIConfig)
+    emotion: EmotionConfig = field(default_factory=EmotionConfig)
 
 
 def _check(owner: str, name: str, hint: Any, value: Any) -> None:

@@ -8,10 +8,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from ..config import AIConfig
 from ..errors import ConfigurationError
@@ -66,7 +68,7 @@ def choose(settings: AIConfig, environ: Mapping[str, str]) -> Endpoint:
         base_url = settings.base_url or environ.get("OPENAI_BASE_URL") or None
         if not key and base_url is None:
             raise _key_missing(provider, "OPENAI_API_KEY")
-    return Endpoint(provider=provider, base_url=_checked_url(base_url), api_key=_checked_key(key or NO_KEY))
+    return Endpoint(provider=provider, base_url=checked_url(base_url), api_key=checked_key(key or NO_KEY))
 
 
 def open_model(endpoint: Endpoint, settings: AIConfig) -> ChatModel:
@@ -83,6 +85,39 @@ def open_model(endpoint: Endpoint, settings: AIConfig) -> ChatModel:
     from .providers.scripted_chat import ScriptedChat
 
     return ScriptedChat()
+
+
+class ChatModels:
+    """The chat model of some settings: one, and so one pool of connections, per event loop.
+
+    Args:
+        settings: provider, address and bounds.
+        environ: where keys and addresses are looked up that the settings do not give.
+    """
+
+    def __init__(self, settings: AIConfig, environ: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._environ = environ
+        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Endpoint, ChatModel]] = WeakKeyDictionary()
+
+    def get(self) -> tuple[Endpoint, ChatModel]:
+        """The model of this event loop; chosen now if there is none.
+
+        Raises:
+            ConfigurationError: a key is missing, or key or address cannot be used; says what to set.
+        """
+        loop = asyncio.get_running_loop()
+        opened = self._open.get(loop)
+        if opened is None:
+            endpoint = choose(self._settings, self._environ)
+            opened = self._open[loop] = (endpoint, open_model(endpoint, self._settings))
+        return opened
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop. A later ``get`` opens new ones."""
+        opened = self._open.pop(asyncio.get_running_loop(), None)
+        if opened is not None:
+            await opened[1].aclose()
 
 
 def _provider(settings: AIConfig, environ: Mapping[str, str]) -> Literal["openai", "anthropic", "scripted"]:
@@ -102,18 +137,28 @@ def _provider(settings: AIConfig, environ: Mapping[str, str]) -> Literal["openai
 def _key_missing(provider: str, variable: str) -> ConfigurationError:
     return ConfigurationError(
         f"provider {provider!r} needs a key: set {variable} or AIConfig.api_key; "
-        "or set AIConfig.provider to 'scripted' to do without a model"
+        "AI_RESPONSE can also do without a model, with AIConfig.provider set to 'scripted'"
     )
 
 
-def _checked_key(key: str) -> str:
+def checked_key(key: str) -> str:
+    """A key without the space around it.
+
+    Raises:
+        ConfigurationError: no key looks like that.
+    """
     key = key.strip()  # keys read from files end in a line break
     if not key or not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigurationError("the API key is empty or holds characters that no key has; check where it comes from")
     return key
 
 
-def _checked_url(url: str | None) -> str | None:
+def checked_url(url: str | None) -> str | None:
+    """An address that keys and words may be sent to; None stays None.
+
+    Raises:
+        ConfigurationError: it is none, or holds what would be logged with it.
+    """
     if url is None:
         return None
     try:
@@ -125,5 +170,5 @@ def _checked_url(url: str | None) -> str | None:
         raise ConfigurationError("base_url must be an address such as 'http://127.0.0.1:11434/v1'")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         # Addresses are logged by the client libraries; keys are not.
-        raise ConfigurationError("base_url must hold no password and no parameters; give a key as AIConfig.api_key")
+        raise ConfigurationError("base_url must hold no password and no parameters; give a key as api_key")
     return url

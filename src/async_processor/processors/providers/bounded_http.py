@@ -60,12 +60,19 @@ def bounded_client(*, timeout_s: float, max_bytes: int) -> httpx2.AsyncClient:
     # Comes with both client libraries, so it is there whenever one of them is.
     import httpx2
 
-    async def limit(response: httpx2.Response) -> None:
+    client: httpx2.AsyncClient = bounded(httpx2, timeout_s=timeout_s, max_bytes=max_bytes)
+    return client
+
+
+def bounded(httpx: Any, *, timeout_s: float, max_bytes: int) -> Any:
+    """The same client of either generation of HTTPX; ``httpx`` is the module."""
+
+    async def limit(response: Any) -> None:
         client.cookies.clear()
         _check_announced(response.headers, max_bytes)
-        response.stream = _limited_stream()(response.stream, max_bytes)
+        response.stream = _limited_stream(httpx.AsyncByteStream)(response.stream, max_bytes)
 
-    client = httpx2.AsyncClient(
+    client = httpx.AsyncClient(
         timeout=timeout_s,
         follow_redirects=False,
         event_hooks={"request": [_prepare], "response": [limit]},
@@ -73,7 +80,7 @@ def bounded_client(*, timeout_s: float, max_bytes: int) -> httpx2.AsyncClient:
     return client
 
 
-async def _prepare(request: httpx2.Request) -> None:
+async def _prepare(request: Any) -> None:
     request.headers["accept-encoding"] = "identity"
     request.extensions = {**request.extensions, "trace": _HandshakeGuard()}
 
@@ -108,12 +115,11 @@ def _check_announced(headers: Mapping[str, str], max_bytes: int) -> None:
 
 
 @functools.cache
-def _limited_stream() -> Callable[[Any, int], httpx2.AsyncByteStream]:
-    """The class for an answer's bytes that stops at a limit; made late, because its base is."""
-    import httpx2
+def _limited_stream(base: Any) -> Callable[[Any, int], Any]:
+    """The class for an answer's bytes that stops at a limit; made late, because its base is imported late."""
 
-    class LimitedStream(httpx2.AsyncByteStream):
-        def __init__(self, stream: httpx2.AsyncByteStream, max_bytes: int) -> None:
+    class LimitedStream(base):  # type: ignore[misc]  # its base depends on the library
+        def __init__(self, stream: Any, max_bytes: int) -> None:
             self._stream = stream
             self._max_bytes = max_bytes
 
@@ -153,4 +159,4 @@ async def fetch(send: Callable[[], Awaitable[Any]], call: Call, timeout_s: float
 
 
 def _too_large(max_bytes: int) -> ProviderError:
-    return ProviderError(f"the provider's answer is larger than {max_bytes} bytes (AIConfig.max_response_bytes)")
+    return ProviderError(f"the provider's answer is larger than {max_bytes} bytes (max_response_bytes)")

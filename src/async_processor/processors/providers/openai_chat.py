@@ -39,6 +39,9 @@ class OpenAIChat:
         client = await self._opened.get()
         # Under one name only: a server that knows just one of them refuses the other.
         limit: dict[str, Any] = {self._settings.max_tokens_parameter: request.max_tokens}
+        if request.schema is not None:
+            form = {"name": "answer", "strict": True, "schema": request.schema}
+            limit["response_format"] = {"type": "json_schema", "json_schema": form}
         content = await fetch(
             lambda: client.chat.completions.with_raw_response.create(
                 model=request.model or "",
@@ -64,7 +67,7 @@ class OpenAIChat:
         return Call(provider=self.provider, model=model, secret=self._key)
 
     def _make(self) -> AsyncOpenAI:
-        with needs_extra("ai", needed_for="AI_RESPONSE with provider 'openai'"):
+        with needs_extra("ai", needed_for="a chat model of provider 'openai'"):
             from openai import AsyncOpenAI
         settings = self._settings
         return AsyncOpenAI(
