@@ -32,7 +32,7 @@ MAX_SECONDS = (hume_voice.MAX_UPLOAD_BYTES - _FORM_BYTES) // (SAMPLE_RATE * soun
 
 # Which of Hume's names stand for which of our words. Hume has more than 400 names and adds to them; those that are
 # not here are reported under their own name only.
-_NAMES = {
+NAMES_OF = {
     "happy": "joy, happiness, amusement, pleasure, delight, contentment, satisfaction, cheerfulness, feeling uplifted, "
     "chuckling, giggling, laughter",
     "excited": "excitement, eagerness, enthusiasm, exhilaration, ecstasy",
@@ -45,7 +45,7 @@ _NAMES = {
     "calm": "calmness, relaxation, relief, serenity, tranquility",
     NEUTRAL: "neutral",
 }
-WORD_OF = {name: word for word, names in _NAMES.items() for name in names.split(", ")}
+_WORD_OF = {name: word for word, names in NAMES_OF.items() for name in names.split(", ")}
 
 
 async def analyse(
@@ -104,9 +104,9 @@ def _as_wav(recording: Recording) -> bytes:
 
 def _result(measurements: Sequence[Expressions], unused: Sequence[str]) -> dict[str, Any]:
     listed = _strongest(measurements)
-    decisive = next((name for name in listed if name in WORD_OF), None)
+    decisive = next((name for name in listed if name in _WORD_OF), None)
     return {
-        "primary_emotion": NEUTRAL if decisive is None else WORD_OF[decisive],
+        "primary_emotion": NEUTRAL if decisive is None else _WORD_OF[decisive],
         "confidence": 0.0 if decisive is None else listed[decisive],
         "secondary_emotions": [{"emotion": name, "score": score} for name, score in listed.items()][:MAX_LISTED],
         # Hume tells neither, and neither is made up of what it does tell.

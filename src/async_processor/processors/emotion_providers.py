@@ -43,7 +43,11 @@ def processor_spec(config: ProcessorConfig, environ: Mapping[str, str] | None = 
         ConfigurationError: a bound of a hosted provider leaves no room for any answer.
     """
     environ = os.environ if environ is None else environ
-    readiness = functools.partial(emotion_readiness, config, environ)
+
+    # No partial: what shows a spec would show the environment with it.
+    async def readiness() -> Readiness:
+        return await emotion_readiness(config, environ)
+
     if config.emotion.provider == "offline":
         return replace(emotion_analysis.processor_spec(config), readiness=readiness, example=example)
     _check_bounds(config.emotion)

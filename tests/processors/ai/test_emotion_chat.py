@@ -358,6 +358,15 @@ async def test_without_a_model_none_is_made_up(judge, server):
     assert server.connections == 0
 
 
+async def test_a_model_that_its_vendor_switched_off_is_refused_before_it_is_sent():
+    emotion = EmotionConfig(provider="chat", protocol="openai", api_key=KEY, model="gpt-4")
+    analyser = ChatAnalyser(ProcessorConfig(emotion=emotion), environ={}, clock=Noon())
+    task = create_task(ProcessingType.EMOTION_ANALYSIS, PAYLOAD)
+
+    with pytest.raises(PermanentError, match=r"2026-10-23.*EmotionConfig\.model"):
+        await analyser(task, context(task))
+
+
 @pytest.mark.parametrize("ai", [{}, {"provider": "scripted"}])
 async def test_no_script_stands_in_for_a_chat_model(ai):
     analyser = ChatAnalyser(ProcessorConfig(ai=AIConfig(**ai), emotion=EmotionConfig(provider="chat")), environ={})

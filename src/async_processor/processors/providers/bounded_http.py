@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -64,8 +65,15 @@ def bounded_client(*, timeout_s: float, max_bytes: int) -> httpx2.AsyncClient:
     return client
 
 
-def bounded(httpx: Any, *, timeout_s: float, max_bytes: int) -> Any:
-    """The same client of either generation of HTTPX; ``httpx`` is the module."""
+def bounded(httpx: Any, *, timeout_s: float, max_bytes: int, verify: ssl.SSLContext | bool = True) -> Any:
+    """The same client of either generation of HTTPX.
+
+    Args:
+        httpx: the module.
+        timeout_s: seconds until a connection, or between two bytes.
+        max_bytes: largest answer read.
+        verify: certificate authorities to trust; True for those that HTTPX finds.
+    """
 
     async def limit(response: Any) -> None:
         client.cookies.clear()
@@ -74,6 +82,7 @@ def bounded(httpx: Any, *, timeout_s: float, max_bytes: int) -> Any:
 
     client = httpx.AsyncClient(
         timeout=timeout_s,
+        verify=verify,
         follow_redirects=False,
         event_hooks={"request": [_prepare], "response": [limit]},
     )

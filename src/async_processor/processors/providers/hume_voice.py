@@ -6,8 +6,10 @@ The client library's own retries and redirects are off, and its own log stays of
 from __future__ import annotations
 
 import asyncio
+import functools
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ...config import EmotionConfig
 from ...errors import AsyncProcessorError, ConfigurationError, ProviderError
@@ -60,8 +62,8 @@ async def check(settings: EmotionConfig) -> None:
     async def list_newest(client: AsyncExpressionMeasurementClient) -> None:
         await client.runs.list(page_size=1)
 
-    # Importing the library takes half a second, for which no event loop may stand still.
-    await asyncio.to_thread(_libraries)
+    # Loading the library takes half a second, for which no event loop may stand still.
+    await asyncio.to_thread(_load)
     await _ask(list_newest, settings)
 
 
@@ -70,17 +72,17 @@ async def _ask(question: Callable[[AsyncExpressionMeasurementClient], Awaitable[
         raise ConfigurationError("provider 'hume' needs a key: set HUME_API_KEY or EmotionConfig.api_key")
     call = Call(provider=NAME, secret=checked_key(settings.api_key))
     base_url = checked_url(settings.base_url)
-    httpx, hume, environments = _libraries()
-    where = environments.PRODUCTION if base_url is None else environments(base=base_url, production=base_url)
-    timeout_s = settings.request_timeout_s
+    loaded = _load()
+    where = loaded.address(base=base_url, production=base_url) if base_url else loaded.address.PRODUCTION
+    timeout_s, max_bytes = settings.request_timeout_s, settings.max_response_bytes
     failure: AsyncProcessorError
     try:
         # The one deadline for the whole call: the client library's timeouts start anew with every byte.
         async with (
             asyncio.timeout(timeout_s),
-            bounded(httpx, timeout_s=timeout_s, max_bytes=settings.max_response_bytes) as http,
+            bounded(loaded.httpx, timeout_s=timeout_s, max_bytes=max_bytes, verify=loaded.trusted) as http,
         ):
-            client = hume(
+            client = loaded.client(
                 environment=where,
                 api_key=call.secret,
                 timeout=timeout_s,
@@ -96,14 +98,29 @@ async def _ask(question: Callable[[AsyncExpressionMeasurementClient], Awaitable[
     raise failure
 
 
-def _libraries() -> tuple[Any, Any, Any]:
-    """HTTPX (the first generation, which this client is made for), the client, and the class for addresses."""
+class _Loaded(NamedTuple):
+    """The first generation of HTTPX, the client made for it, the class for its addresses, and whom it trusts."""
+
+    httpx: Any
+    client: Any
+    address: Any
+    trusted: ssl.SSLContext
+
+
+@functools.cache
+def _load() -> _Loaded:
     with needs_extra("hume", needed_for="EMOTION_ANALYSIS with provider 'hume'"):
         import httpx
+
+        # The client imports its parts at their first use. Here, so that the time for it is not that of a request.
+        import hume_expression_measurement.audio.client
+        import hume_expression_measurement.runs.client  # noqa: F401
         from hume_expression_measurement import AsyncExpressionMeasurementClient
         from hume_expression_measurement.environment import ExpressionMeasurementClientEnvironment
 
-    return httpx, AsyncExpressionMeasurementClient, ExpressionMeasurementClientEnvironment
+    # Reading the certificate authorities takes some 50 ms: once per process.
+    trusted = httpx.create_ssl_context()
+    return _Loaded(httpx, AsyncExpressionMeasurementClient, ExpressionMeasurementClientEnvironment, trusted)
 
 
 def _read(expressions: Any) -> Expressions:
