@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import json
 import logging
@@ -327,21 +328,27 @@ async def test_an_answer_that_is_no_measurement_is_a_provider_error(measure, nam
     assert type(await failure(measure(behaviour=behaviour, max_response_bytes=200_000))) is ProviderError
 
 
-async def test_any_changed_answer_is_a_result_or_a_provider_error(measure):  # B11
+JUNK = [None, True, -1, 1e308, float("nan"), "", "x", [], {}, [{}], {"name": "joy"}]
+
+
+def changed_answer(dice: random.Random) -> dict:
+    """A right answer with junk in one place."""
+    answer = part = act.measured({"joy": 0.5, "awe": 0.1}, {"fear": 0.2})
+    while True:
+        key = dice.choice(list(part)) if isinstance(part, dict) else dice.randrange(len(part))
+        if not part[key] or not isinstance(part[key], dict | list) or dice.random() < 0.3:
+            part[key] = dice.choice(JUNK)
+            return answer
+        part = part[key]
+
+
+@pytest.mark.parametrize("answers", [40, pytest.param(5_000, marks=pytest.mark.nightly)])
+async def test_any_changed_answer_is_a_result_or_a_provider_error(measure, answers):  # B11
     dice = random.Random(11)
-    junk = [None, True, -1, 1e308, float("nan"), "", "x", [], {}, [{}], {"name": "joy"}]
     outcomes = set()
-    for _ in range(40):
-        body = act.measured({"joy": 0.5, "awe": 0.1}, {"fear": 0.2})
-        part = body
-        while isinstance(part, dict | list) and part:
-            key = dice.choice(list(part)) if isinstance(part, dict) else dice.randrange(len(part))
-            if dice.random() < 0.3 or not isinstance(part[key], dict | list):
-                part[key] = dice.choice(junk)
-                break
-            part = part[key]
+    for _ in range(answers):
         try:
-            result = await measure(behaviour=act.answers(200, body))
+            result = await measure(behaviour=act.answers(200, changed_answer(dice)))
         except ProviderError:
             outcomes.add("refused")
             continue
@@ -408,6 +415,31 @@ async def test_a_cancelled_request_closes_its_connection_at_once(measure, server
         await server.left.wait()
 
     assert task.cancelled()
+
+
+async def test_a_tls_handshake_given_up_closes_its_connection(measure):  # B22
+    greeted, closed = asyncio.Event(), asyncio.Event()
+
+    async def say_nothing(reader, writer):
+        while await reader.read(10_000):
+            greeted.set()
+        closed.set()
+        writer.close()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    gc.disable()  # the collector would close it some day
+    try:
+        async with asyncio.timeout(20):
+            address = f"https://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+            task = asyncio.ensure_future(measure(base_url=address))
+            await greeted.wait()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await closed.wait()
+    finally:
+        gc.enable()
+        silent.close()
+        await silent.wait_closed()
 
 
 @pytest.mark.parametrize("name", ECHOES)
