@@ -71,7 +71,7 @@ def errs(status: int, code: str, *headers: str) -> act.Behaviour:
 
 async def test_a_result_has_humes_own_names_and_one_word_of_ours(measure):
     first = {"interest": 0.61, "amusement": 0.42, "chuckling": 0.2}
-    second = {"amusement": 0.55, "annoyance": 0.31, "awe": 0.3, "doubt": 0.25}
+    second = {"amusement": 0.55, "annoyance": 0.31, "awe": 0.3, "doubt": 0.25, "interest": 0.05}
 
     result = await measure(behaviour=hears(first, second))
 
