@@ -48,6 +48,8 @@ HEAVY = {
     "httpx2": "ai",
     "openai": "ai",
     "anthropic": "ai",
+    "httpx": "hume",
+    "hume_expression_measurement": "hume",
     "typer": "cli",
     "rich": "cli",
     "starlette": "server",

@@ -8,10 +8,17 @@ from dataclasses import fields
 
 import pytest
 
-from async_processor.config import AIConfig, ImageConfig, ImageGenerationConfig, ProcessorConfig, SpeechConfig
+from async_processor.config import (
+    AIConfig,
+    EmotionConfig,
+    ImageConfig,
+    ImageGenerationConfig,
+    ProcessorConfig,
+    SpeechConfig,
+)
 from async_processor.errors import ConfigurationError
 
-ALL = (ProcessorConfig, SpeechConfig, AIConfig, ImageConfig, ImageGenerationConfig)
+ALL = (ProcessorConfig, SpeechConfig, AIConfig, EmotionConfig, ImageConfig, ImageGenerationConfig)
 NUMBERS = [
     pytest.param(owner, item.name, id=f"{owner.__name__}.{item.name}")
     for owner in ALL

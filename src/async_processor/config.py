@@ -137,6 +137,34 @@ class ImageGenerationConfig(_Settings):
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
+class EmotionConfig(_Settings):
+    """Settings of emotion analysis. Without them everything stays on the machine.
+
+    Attributes:
+        provider: "offline" judges voice and words here; "chat" has a chat model judge the words; "hume" has Hume judge
+            the recording. Keys in the environment alone choose nothing.
+        protocol: for "chat", whose protocol the model speaks; "auto" for the one that ``AIConfig`` leads to, or
+            OpenAI's at a ``base_url`` of its own.
+        model: for "chat", name of the model; None to take ``AIConfig.model``.
+        base_url: address of the server; None for the vendor's own. For "chat" it goes together with ``protocol`` and
+            ``api_key``: where none of the three is given, all are those of ``AIConfig``.
+        api_key: the key; None to take ``HUME_API_KEY``, or for "chat" what ``AIConfig`` would. Never shown or logged.
+        request_timeout_s: seconds for one request.
+        max_tokens: for "chat", longest answer in tokens; leave room for models that think before they answer.
+        max_response_bytes: largest answer read from a server.
+    """
+
+    provider: Literal["offline", "chat", "hume"] = "offline"
+    protocol: Literal["auto", "openai", "anthropic"] = "auto"
+    model: str | None = None
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    request_timeout_s: float = 30.0
+    max_tokens: int = 1_000
+    max_response_bytes: int = 4_000_000
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
 class ProcessorConfig(_Settings):
     """How a processor behaves. Durations in seconds, sizes in bytes unless the name says otherwise.
 
@@ -170,6 +198,7 @@ class ProcessorConfig(_Settings):
         ai: settings of the reply processor.
         images: settings of picture processing.
         image_generation: settings of picture generation.
+        emotion: settings of emotion analysis.
     """
 
     reserved_slots: int = 1
@@ -201,6 +230,7 @@ class ProcessorConfig(_Settings):
     ai: AIConfig = field(default_factory=AIConfig)
     images: ImageConfig = field(default_factory=ImageConfig)
     image_generation: ImageGenerationConfig = field(default_factory=ImageGenerationConfig)
+    emotion: EmotionConfig = field(default_factory=EmotionConfig)
 
 
 def _check(owner: str, name: str, hint: Any, value: Any) -> None:

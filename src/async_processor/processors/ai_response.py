@@ -6,25 +6,25 @@ The result is a dict: ``response``, ``provider``, ``model``, ``tokens_used``, ``
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from ..clock import Clock, SystemClock
 from ..config import AIConfig, ProcessorConfig
 from ..context import TaskContext
 from ..errors import ConfigurationError
 from ..model import LaneName, ProcessingTask
-from .chat import ChatModel, ChatReply
-from .chat_providers import Endpoint, choose, open_model
+from .chat import ChatReply
+from .chat_providers import ChatModels, Endpoint
 from .model_names import ending_model, first_current, hosted_model
 from .prompting import compose, read_payload
 from .registry import ProcessorSpec
 
-_NAME_ONE = "name one in payload['model'], AIConfig.model or ASYNC_PROCESSOR_AI_MODEL"
+_NAME_ONE = (
+    "name one in payload['model'], AIConfig.model or ASYNC_PROCESSOR_AI_MODEL (for emotions also EmotionConfig.model)"
+)
 
 
 def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
@@ -55,9 +55,8 @@ class Responder:
             if getattr(settings, name) == 0:
                 raise ConfigurationError(f"AIConfig.{name} must be above 0")
         self._settings = settings
-        self._environ = os.environ if environ is None else environ
+        self._models = ChatModels(settings, os.environ if environ is None else environ)
         self._clock: Clock = SystemClock() if clock is None else clock
-        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Endpoint, ChatModel]] = WeakKeyDictionary()
 
     async def __call__(self, task: ProcessingTask, context: TaskContext) -> dict[str, Any]:
         """Answer one task.
@@ -69,7 +68,7 @@ class Responder:
             PermanentError: no other attempt would help.
         """
         wish = read_payload(task.payload, self._settings)
-        endpoint, chat_model = self._model()
+        endpoint, chat_model = self._models.get()
         model, warnings = choose_model(wish.model, self._settings.model, endpoint, self._clock.wall().date())
         request, unused = compose(wish, context.dependencies, model)
         if warnings:
@@ -84,21 +83,11 @@ class Responder:
         Raises:
             AsyncProcessorError: what would go wrong.
         """
-        await self._model()[1].check()
+        await self._models.get()[1].check()
 
     async def aclose(self) -> None:
         """Close the connections of this event loop. A later call opens new ones."""
-        opened = self._open.pop(asyncio.get_running_loop(), None)
-        if opened is not None:
-            await opened[1].aclose()
-
-    def _model(self) -> tuple[Endpoint, ChatModel]:
-        loop = asyncio.get_running_loop()
-        opened = self._open.get(loop)
-        if opened is None:
-            endpoint = choose(self._settings, self._environ)
-            opened = self._open[loop] = (endpoint, open_model(endpoint, self._settings))
-        return opened
+        await self._models.aclose()
 
 
 def choose_model(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 FinishReason = Literal["stop", "length", "content_filter", "refusal", "other"]
 
@@ -25,13 +26,14 @@ class Feeling:
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class ChatRequest:
-    """One reply wanted. Models that generate language read the first four, scripted ones the others and ``max_tokens``.
+    """One reply wanted. Models that generate language read the first five, scripted ones the others and ``max_tokens``.
 
     Attributes:
         system: who the model is to be and the rules it keeps.
         message: what it is to answer. Words that were heard stand in it as marked data.
         model: name of the model; None where the provider has none to choose from.
         max_tokens: longest reply, in tokens.
+        schema: JSON schema that the reply is to keep to; None for a reply in plain words. Not every server heeds it.
         words: what was said to the companion; "" if nothing was understood.
         feeling: how the speaker seems to feel.
         age: the speaker's age in years, or None.
@@ -41,6 +43,7 @@ class ChatRequest:
     message: str
     model: str | None
     max_tokens: int
+    schema: Mapping[str, Any] | None = None
     words: str
     feeling: Feeling = field(default_factory=Feeling)
     age: float | None = None

@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 from ..config import AIConfig
 from ..errors import ConfigurationError
@@ -78,6 +80,39 @@ def open_model(endpoint: Endpoint, settings: AIConfig) -> ChatModel:
     return ScriptedChat()
 
 
+class ChatModels:
+    """The chat model of some settings: one, and so one pool of connections, per event loop.
+
+    Args:
+        settings: provider, address and bounds.
+        environ: where keys and addresses are looked up that the settings do not give.
+    """
+
+    def __init__(self, settings: AIConfig, environ: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._environ = environ
+        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Endpoint, ChatModel]] = WeakKeyDictionary()
+
+    def get(self) -> tuple[Endpoint, ChatModel]:
+        """The model of this event loop; chosen now if there is none.
+
+        Raises:
+            ConfigurationError: a key is missing, or key or address cannot be used; says what to set.
+        """
+        loop = asyncio.get_running_loop()
+        opened = self._open.get(loop)
+        if opened is None:
+            endpoint = choose(self._settings, self._environ)
+            opened = self._open[loop] = (endpoint, open_model(endpoint, self._settings))
+        return opened
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop. A later ``get`` opens new ones."""
+        opened = self._open.pop(asyncio.get_running_loop(), None)
+        if opened is not None:
+            await opened[1].aclose()
+
+
 def _provider(settings: AIConfig, environ: Mapping[str, str]) -> Literal["openai", "anthropic", "scripted"]:
     if settings.provider != "auto":
         return settings.provider
@@ -95,5 +130,5 @@ def _provider(settings: AIConfig, environ: Mapping[str, str]) -> Literal["openai
 def _key_missing(provider: str, variable: str) -> ConfigurationError:
     return ConfigurationError(
         f"provider {provider!r} needs a key: set {variable} or AIConfig.api_key; "
-        "or set AIConfig.provider to 'scripted' to do without a model"
+        "AI_RESPONSE can also do without a model, with AIConfig.provider set to 'scripted'"
     )

@@ -18,6 +18,8 @@ _DIRECTIONS = (
     (0, "happy"), (45, "excited"), (90, "energetic"), (135, "upset"),
     (180, "sad"), (225, "sad"), (270, "calm"), (315, "calm"),
 )  # fmt: skip
+WORDS = (NEUTRAL, *dict.fromkeys(word for _, word in _DIRECTIONS))
+"""Every word that follows from valence and arousal."""
 # With the voice alone the plane shrinks to the axis of arousal, where "calm" may as well be sad and "energetic" angry.
 _HIGH_AROUSAL, _LOW_AROUSAL = "energetic", "calm"
 # At this distance from the middle a mood counts as half neutral. Chosen so that VADER's weak values stay neutral.

@@ -109,7 +109,7 @@ def read_payload(payload: Mapping[str, Any], settings: AIConfig) -> Wish:
         prompt=prompt,
         template=template,
         system=system,
-        model=_model(payload),
+        model=read_model_name(payload),
         max_tokens=read.whole(payload, "max_tokens", _default_tokens(settings), 1, settings.max_tokens_limit),
         facts=facts if words is None else replace(facts, words=clean(words)),
         room=limit - chars,
@@ -156,7 +156,12 @@ def _prompt_or_template(payload: Mapping[str, Any], limit: int) -> tuple[str | N
     return None, TEMPLATES[name]
 
 
-def _model(payload: Mapping[str, Any]) -> str | None:
+def read_model_name(payload: Mapping[str, Any]) -> str | None:
+    """``payload["model"]``, the model wished for, or None.
+
+    Raises:
+        InvalidPayloadError: it is no name.
+    """
     name = read.text(payload, "model", "", max_chars=MAX_MODEL_NAME_CHARS).strip()
     if not name.isprintable():
         raise read.invalid("model", "must be the name of a model, without line breaks or control characters")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import get_args
 
 from async_processor.processors.chat import ChatModel, ChatReply, ChatRequest, Feeling, FinishReason
@@ -34,6 +35,12 @@ async def tokens_are_counted_or_unknown_but_never_made_up(model: ChatModel) -> N
     reply = await model.reply(REQUEST)
 
     assert reply.tokens_used is None if not reply.generated else type(reply.tokens_used) is int
+
+
+async def a_form_asked_for_keeps_it_from_no_answer(model: ChatModel) -> None:
+    schema = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+
+    assert (await model.reply(replace(REQUEST, schema=schema))).text
 
 
 async def several_requests_may_be_under_way_at_once(model: ChatModel) -> None:
@@ -72,6 +79,7 @@ async def a_cancelled_request_does_not_hurt_the_next(model: ChatModel) -> None:
 CONTRACT = (
     a_reply_is_complete_and_labelled,
     tokens_are_counted_or_unknown_but_never_made_up,
+    a_form_asked_for_keeps_it_from_no_answer,
     several_requests_may_be_under_way_at_once,
     it_says_that_it_can_answer,
     it_may_be_closed_twice_and_before_its_first_request,

@@ -1,4 +1,4 @@
-"""A server on loopback that speaks the protocols of both vendors and misbehaves as told.
+"""A server on loopback that speaks the protocols of the vendors and misbehaves as told.
 
 Raw asyncio streams: a web framework would refuse to send half of what is sent here.
 """
@@ -139,7 +139,33 @@ def completion(path: str, text: str | None = REPLY, *, finish: str | None = None
         usage = {"input_tokens": 12, "output_tokens": 5}
         reason = finish or "end_turn"
         return {"id": "m1", "type": "message", "model": model, "content": blocks, "stop_reason": reason, "usage": usage}
+    if path.endswith("/expression/audio/file"):
+        return measured({"joy": 0.7})
+    if "/expression/run" in path:
+        return {"runs": []}
     return {"object": "list", "data": [{"id": model}], "has_more": False, "first_id": None, "last_id": None}
+
+
+def measured(*windows: dict[str, float]) -> dict[str, Any]:
+    """What Hume answers to an upload: one stretch of speech, measured every three seconds."""
+    return {
+        "request_id": "q1",
+        "run_id": "r1",
+        "received": {"audio_duration_ms": 3_000 * len(windows)},
+        "utterances": [{"utterance_id": 0, "audio_start_ms": 0, "audio_end_ms": 3_000 * len(windows)}][: len(windows)],
+        "measurements": [
+            {
+                "measurement_id": number,
+                "utterance_id": 0,
+                "audio_start_ms": 0,
+                "audio_end_ms": 3_000 * (number + 1),
+                "trigger": "interval",
+                "expressions": [{"name": name, "probability": value} for name, value in window.items()],
+                "voice_attributes": [{"name": "clear", "probability": 0.9}],
+            }
+            for number, window in enumerate(windows)
+        ],
+    }
 
 
 def says(text: str | None = REPLY, **options: Any) -> Behaviour:

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import random
-import ssl
 import subprocess
 import sys
 import traceback
@@ -294,38 +293,12 @@ async def test_a_server_that_is_not_there_is_a_provider_error(unused_port):
         await model.aclose()
 
 
-@pytest.fixture
-async def unused_port():
-    """A port that nobody listens on any more."""
-    loopback = act.LoopbackServer(act.says())
-    await loopback.start()
-    await loopback.aclose()
-    return loopback.port
-
-
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_plain_text_where_tls_is_spoken_is_a_provider_error(server, provider):  # B11
     model = chat_model(provider, server.base_url.replace("http:", "https:"))
 
     assert type(await failure(model.reply(REQUEST))) is ProviderError
     await model.aclose()
-
-
-@pytest.fixture(scope="module")
-def untrusted(tmp_path_factory) -> ssl.SSLContext:
-    """TLS with a certificate that nobody vouches for."""
-    folder = tmp_path_factory.mktemp("tls")
-    try:
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
-             "-keyout", folder / "key.pem", "-out", folder / "certificate.pem"],
-            check=True, capture_output=True, timeout=50,
-        )  # fmt: skip
-    except FileNotFoundError:
-        pytest.skip("needs the openssl command to make a certificate")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
-    return context
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...config import AIConfig
 from ..chat import ChatReply, ChatRequest, FinishReason
@@ -43,6 +43,9 @@ class AnthropicChat:
 
     async def reply(self, request: ChatRequest) -> ChatReply:
         client = await self._opened.get()
+        form: dict[str, Any] = {}
+        if request.schema is not None:
+            form = {"output_config": {"format": {"type": "json_schema", "schema": request.schema}}}
         content = await fetch(
             lambda: client.messages.with_raw_response.create(
                 model=request.model or "",
@@ -50,6 +53,7 @@ class AnthropicChat:
                 messages=[{"role": "user", "content": request.message}],
                 max_tokens=request.max_tokens,
                 timeout=self._settings.request_timeout_s,
+                **form,
             ),
             self._call(request.model),
             self._settings.request_timeout_s,
@@ -69,7 +73,7 @@ class AnthropicChat:
         return Call(provider=self.provider, model=model, secret=self._key)
 
     def _make(self) -> AsyncAnthropic:
-        with needs_extra("ai", needed_for="AI_RESPONSE with provider 'anthropic'"):
+        with needs_extra("ai", needed_for="a chat model of provider 'anthropic'"):
             from anthropic import AsyncAnthropic
         settings = self._settings
         return AsyncAnthropic(

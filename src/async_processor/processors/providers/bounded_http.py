@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -71,13 +72,38 @@ def bounded_client(*, timeout_s: float, max_bytes: int, settings: str = "AIConfi
     # Comes with both client libraries, so it is there whenever one of them is.
     import httpx2
 
-    async def limit(response: httpx2.Response) -> None:
+    client: httpx2.AsyncClient = bounded(httpx2, timeout_s=timeout_s, max_bytes=max_bytes, settings=settings, **more)
+    return client
+
+
+def bounded(
+    httpx: Any,
+    *,
+    timeout_s: float,
+    max_bytes: int,
+    settings: str,
+    verify: ssl.SSLContext | bool = True,
+    **more: Any,
+) -> Any:
+    """The same client of either generation of HTTPX.
+
+    Args:
+        httpx: the module.
+        timeout_s: seconds until a connection, or between two bytes.
+        max_bytes: largest answer read.
+        settings: the class whose ``max_response_bytes`` that is.
+        verify: certificate authorities to trust; True for those that HTTPX finds.
+        more: further options of the client.
+    """
+
+    async def limit(response: Any) -> None:
         client.cookies.clear()
         _check_announced(response.headers, max_bytes, settings)
-        response.stream = _limited_stream()(response.stream, max_bytes, settings)
+        response.stream = _limited_stream(httpx.AsyncByteStream)(response.stream, max_bytes, settings)
 
-    client = httpx2.AsyncClient(
+    client = httpx.AsyncClient(
         timeout=timeout_s,
+        verify=verify,
         follow_redirects=False,
         event_hooks={"request": [_prepare], "response": [limit]},
         **more,
@@ -85,7 +111,7 @@ def bounded_client(*, timeout_s: float, max_bytes: int, settings: str = "AIConfi
     return client
 
 
-async def _prepare(request: httpx2.Request) -> None:
+async def _prepare(request: Any) -> None:
     request.headers["accept-encoding"] = "identity"
     request.extensions = {**request.extensions, "trace": _HandshakeGuard()}
 
@@ -120,12 +146,11 @@ def _check_announced(headers: Mapping[str, str], max_bytes: int, settings: str) 
 
 
 @functools.cache
-def _limited_stream() -> Callable[[Any, int, str], httpx2.AsyncByteStream]:
-    """The class for an answer's bytes that stops at a limit; made late, because its base is."""
-    import httpx2
+def _limited_stream(base: Any) -> Callable[[Any, int, str], Any]:
+    """The class for an answer's bytes that stops at a limit; made late, because its base is imported late."""
 
-    class LimitedStream(httpx2.AsyncByteStream):
-        def __init__(self, stream: httpx2.AsyncByteStream, max_bytes: int, settings: str) -> None:
+    class LimitedStream(base):  # type: ignore[misc]  # its base depends on the library
+        def __init__(self, stream: Any, max_bytes: int, settings: str) -> None:
             self._stream = stream
             self._max_bytes = max_bytes
             self._settings = settings

@@ -72,7 +72,8 @@ class Call:
         code = code if code and not self._holds_secret(code) else None
         shown = f"{self.provider} refused the request (status {status}{f', {code}' if code else ''})"
         if status in (401, 403):
-            return AuthenticationError(f"{shown}: check the key, and that it may use model {self.model!r}")
+            model = "" if self.model is None else f", and that it may use model {self.model!r}"
+            return AuthenticationError(f"{shown}: check the key{model}")
         if code in _NO_MONEY:
             return PermanentError(f"{shown}: the account has no credit left")
         if status in _RETRYABLE or status >= 500:
@@ -82,6 +83,8 @@ class Call:
     def _hint(self, status: int, code: str | None, body: object) -> str:
         if 300 <= status < 400:
             return ": it redirects, which is not followed; set base_url to the address it redirects to"
+        if self.model is None:
+            return "; check base_url, and turn on DEBUG logging for what it said"
         if status == 404 or code in ("model_not_found", "not_found_error"):
             return self._unknown_model()
         if code in ("unsupported_parameter", "invalid_request_error") and "max_" in str(_part(body, "param")):

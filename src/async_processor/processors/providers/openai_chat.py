@@ -39,6 +39,9 @@ class OpenAIChat:
         client = await self._opened.get()
         # Under one name only: a server that knows just one of them refuses the other.
         limit: dict[str, Any] = {self._settings.max_tokens_parameter: request.max_tokens}
+        if request.schema is not None:
+            form = {"name": "answer", "strict": True, "schema": request.schema}
+            limit["response_format"] = {"type": "json_schema", "json_schema": form}
         content = await fetch(
             lambda: client.chat.completions.with_raw_response.create(
                 model=request.model or "",
@@ -68,7 +71,7 @@ class OpenAIChat:
         return openai_client(
             self._key,
             self._base_url,
-            needed_for="AI_RESPONSE with provider 'openai'",
+            needed_for="a chat model of provider 'openai'",
             timeout_s=settings.request_timeout_s,
             max_bytes=settings.max_response_bytes,
         )
