@@ -43,6 +43,7 @@ HEAVY = {
     "vaderSentiment": "voice",
     "webrtc_noise_gain": "voice",
     "pyloudnorm": "voice",
+    "faster_whisper": "whisper",
     "httpx2": "ai",
     "openai": "ai",
     "anthropic": "ai",

@@ -37,24 +37,24 @@ _BLOCK_FRAMES = 65_536
 
 _BYTES_WANTED = "the bytes of a recording (wav, flac, ogg, mp3, aiff, or 16-bit little-endian PCM with sample_rate)"
 # First bytes of the containers that libsndfile reads and that recorders write.
-_CONTAINERS = (
-    b"RIFF",
-    b"RIFX",
-    b"RF64",
-    b"riff",
-    b"FORM",
-    b"fLaC",
-    b"OggS",
-    b"ID3",
-    b".snd",
-    b"dns.",
-    b"caff",
-    b"Crea",
-)
+_CONTAINERS = {
+    b"RIFF": "wav",
+    b"RIFX": "wav",
+    b"RF64": "wav",
+    b"riff": "w64",
+    b"FORM": "aiff",
+    b"fLaC": "flac",
+    b"OggS": "ogg",
+    b"ID3": "mp3",
+    b".snd": "au",
+    b"dns.": "au",
+    b"caff": "caf",
+    b"Crea": "voc",
+}
 # Where else to look, for what, and its name: formats that phones and browsers record, and that cannot be decoded here.
 _UNSUPPORTED = (
-    (4, b"ftyp", "m4a or mp4"),
-    (0, b"\x1aE\xdf\xa3", "webm or matroska"),
+    (4, b"ftyp", "m4a"),
+    (0, b"\x1aE\xdf\xa3", "webm"),
     (0, b"#!AMR", "amr"),
     (0, b"0&\xb2u", "wma"),
 )
@@ -120,7 +120,7 @@ def read_source(payload: Mapping[str, Any], config: SpeechConfig) -> Source:
     Raises:
         InvalidPayloadError: the payload cannot be used; ``field`` names the key.
     """
-    data = _bytes(payload, config.max_audio_bytes)
+    data = read_bytes(payload, config.max_audio_bytes)
     rate = whole(payload, "sample_rate", 0, MIN_RATE, MAX_RATE)
     channels = whole(payload, "channels", 1, 1, MAX_CHANNELS)
     if is_container(data):
@@ -166,18 +166,28 @@ def is_container(data: bytes) -> bool:
     Raises:
         InvalidPayloadError: they begin like one of a format that cannot be decoded.
     """
+    name = container_name(data)
+    if name in {unsupported for _, _, unsupported in _UNSUPPORTED}:
+        raise invalid(FIELD, f"is {name}, which cannot be decoded here; send wav, flac, ogg, mp3 or aiff")
+    return name is not None
+
+
+def container_name(data: bytes) -> str | None:
+    """The usual ending of a file that begins with these bytes, as in "wav"; None for what looks like no container."""
     for offset, mark, name in _UNSUPPORTED:
         if data.startswith(mark, offset):
-            raise invalid(FIELD, f"is {name}, which cannot be decoded here; send wav, flac, ogg, mp3 or aiff")
-    return data.startswith(_CONTAINERS) or _is_mp3(data)
+            return name
+    known = next((name for mark, name in _CONTAINERS.items() if data.startswith(mark)), None)
+    return "mp3" if known is None and _is_mp3(data) else known
 
 
-def _bytes(payload: Mapping[str, Any], limit: int) -> bytes:
+def read_bytes(payload: Mapping[str, Any], limit: int, setting: str = "SpeechConfig.max_audio_bytes") -> bytes:
+    """``payload["audio_data"]`` as bytes; at most ``limit`` of them, which ``setting`` names."""
     value = required(payload, FIELD, (bytes, bytearray, memoryview), _BYTES_WANTED)
     try:
         size = memoryview(value).nbytes
         if size > limit:
-            raise invalid(FIELD, f"has {size} bytes; send at most {limit} (SpeechConfig.max_audio_bytes)")
+            raise invalid(FIELD, f"has {size} bytes; send at most {limit} ({setting})")
         data = bytes(value)
     except ValueError as error:
         if isinstance(error, InvalidPayloadError):

@@ -69,6 +69,13 @@ def join(parts: Sequence[Samples]) -> Samples:
     return whole
 
 
+def silent(count: int) -> Samples:
+    """Nothing to hear."""
+    np = load_numpy()
+    zeros: Samples = np.zeros(count, np.float32)
+    return zeros
+
+
 def to_pcm(samples: Samples) -> bytes:
     """As signed 16-bit little-endian PCM; what exceeds full scale is clipped."""
     np = load_numpy()
@@ -83,11 +90,11 @@ def from_pcm(pcm: bytes) -> Samples:
     return samples
 
 
-def to_wav(pcm: bytes, rate: int) -> bytes:
-    """A WAV file of one channel of 16-bit PCM."""
+def to_wav(pcm: bytes, rate: int, channels: int = 1) -> bytes:
+    """A WAV file of 16-bit PCM."""
     target = io.BytesIO()
     with wave.open(target, "wb") as file:
-        file.setnchannels(1)
+        file.setnchannels(channels)
         file.setsampwidth(PCM_BYTES)
         file.setframerate(rate)
         file.writeframes(pcm)

@@ -153,4 +153,4 @@ async def fetch(send: Callable[[], Awaitable[Any]], call: Call, timeout_s: float
 
 
 def _too_large(max_bytes: int) -> ProviderError:
-    return ProviderError(f"the provider's answer is larger than {max_bytes} bytes (AIConfig.max_response_bytes)")
+    return ProviderError(f"the provider's answer is larger than {max_bytes} bytes (max_response_bytes)")
