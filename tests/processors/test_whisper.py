@@ -26,7 +26,7 @@ from tests.processors.recordings import (
 
 from async_processor import AdvancedAsyncProcessor, ProcessingType, TaskStatus, create_task
 from async_processor.config import ProcessorConfig, SpeechConfig
-from async_processor.errors import InvalidPayloadError, ProcessorNotAvailableError
+from async_processor.errors import InvalidPayloadError, MissingExtraError, ProcessorNotAvailableError
 from async_processor.model import ProcessingTask
 from async_processor.processors.audio_transcription import transcribe as transcribe_task
 
@@ -276,3 +276,11 @@ async def test_readiness_looks_at_the_folder(folder, tmp_path):
 
     assert await problem(folder) is None
     assert "has no model.bin" in await problem(broken(folder, tmp_path, "model.bin", None))
+
+
+def test_a_missing_library_is_named_with_the_line_that_installs_it(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faster_whisper", None)
+    copy = shutil.copytree(folder, tmp_path / "not loaded yet")
+
+    with pytest.raises(MissingExtraError, match=r"pip install 'advanced-async-processor\[whisper\]'"):
+        transcribe(copy, {"audio_data": encode(silence(1))})

@@ -65,9 +65,13 @@ def _fill(spec: WhisperSpec, vocabulary: int, random: np.random.Generator) -> No
     decoder.position_encodings.encodings = weights(448, WIDTH)
     decoder.embeddings.weight = weights(vocabulary, WIDTH)
     decoder.projection.weight = decoder.embeddings.weight
-    # Chance alone would talk without end, and of times beyond the recording: this ends after some words.
+    # Chance alone would talk without end, and of times beyond the recording: from the 12th token on all it knows is
+    # that the text ends. Three times as long as the other vectors, so that none of 50,000 is nearer by chance.
+    end = decoder.embeddings.weight[WORDS]
+    end *= 6.0 / np.linalg.norm(end)
+    decoder.position_encodings.encodings[12:] = 10 * end
     decoder.projection.bias = np.zeros(vocabulary, np.float32)
-    decoder.projection.bias[WORDS] = 8.0
+    decoder.projection.bias[WORDS] = -6.0
     decoder.projection.bias[-1_500:] = -100.0
     for part in (encoder, decoder):
         norm(part.layer_norm)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .samples import Samples
 
 # What podcasts of one channel aim at (-16 in stereo, where two loudspeakers play it). Speech has few but high peaks:
-# every dB more takes about two dB off them, and lifts the noise between the words.
+# every dB more takes one to three off them, and lifts the noise between the words.
 TARGET_LUFS = -19.0
 MIN_LUFS, MAX_LUFS = -50.0, -5.0
 # Of 16-bit sound: players and encoders that come after overshoot a little.
