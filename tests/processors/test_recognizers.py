@@ -156,6 +156,20 @@ def test_a_request_is_read_without_any_library():
     assert (request.language, request.source.sample_rate) == ("de", 16_000)
 
 
+@pytest.mark.parametrize("settings", [{}, {"whisper_model_dir": "/models/small"}, HOSTED])
+def test_a_request_is_refused_as_the_one_who_recognises_would(settings):
+    config = SpeechConfig(**settings)
+    m4a = {"audio_data": b"\0\0\0\x20ftypM4A " + bytes(100)}
+
+    with pytest.raises(InvalidPayloadError, match="audio_data"):
+        read_request({}, config)
+    if settings == HOSTED:
+        assert read_request({**m4a, "language": "de"}, config).file_name == "recording.m4a"
+    else:
+        with pytest.raises(InvalidPayloadError, match="is m4a"):
+            read_request(m4a, config)
+
+
 # Readiness
 
 

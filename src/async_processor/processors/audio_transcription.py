@@ -18,7 +18,7 @@ from ..errors import AsyncProcessorError
 from ..model import LaneName, ProcessingTask
 from .audio import SAMPLE_RATE, Source, decode, read_source
 from .extras import missing_extra
-from .hosted_transcription import HostedTranscriber
+from .hosted_transcription import HostedTranscriber, UploadRequest, read_upload
 from .providers import pocketsphinx_stt, silero_vad
 from .recognition import Heard, LocalRecognizer, read_language
 from .recognizers import chosen, open_local
@@ -62,20 +62,24 @@ def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class TranscriptionRequest:
-    """What a payload asks for. ``language`` None leaves it to the recogniser."""
+    """What a payload asks of a recogniser that runs here. ``language`` None leaves it to that."""
 
     source: Source
     language: str | None
 
 
-def read_request(payload: Mapping[str, Any], config: SpeechConfig) -> TranscriptionRequest:
-    """Read a payload for a recogniser that runs here; needs no library and decodes nothing.
+def read_request(payload: Mapping[str, Any], config: SpeechConfig) -> TranscriptionRequest | UploadRequest:
+    """Read a payload for whoever recognises under these settings; needs no library and decodes nothing.
 
-    Which languages a Whisper model knows is seen only when it is loaded: until then any language will do.
+    Which languages a Whisper model or a server knows is not seen here: until then any language will do.
 
     Raises:
         InvalidPayloadError: it cannot be used; ``field`` names the key.
     """
+    return read_upload(payload, config) if chosen(config) == "openai" else _read_local(payload, config)
+
+
+def _read_local(payload: Mapping[str, Any], config: SpeechConfig) -> TranscriptionRequest:
     languages = None if chosen(config) == "whisper" else pocketsphinx_stt.LANGUAGES
     return TranscriptionRequest(language=read_language(payload, languages), source=read_source(payload, config))
 
@@ -91,7 +95,7 @@ def transcribe(task: ProcessingTask, context: TaskContext, *, config: SpeechConf
         MissingExtraError: the extra "voice", or that of the recogniser, is not installed.
         ProcessorNotAvailableError: the recogniser's model is missing or broken.
     """
-    request = read_request(task.payload, config)
+    request = _read_local(task.payload, config)
     recognizer = open_local(config)
     # Loads a model, if there is one to load: a broken one should show with the first task, even if nobody speaks.
     language = read_language(task.payload, recognizer.languages)
