@@ -47,15 +47,35 @@ class _Settings:
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class SpeechConfig(_Settings):
-    """Settings of speech recognition, emotion from the voice, and the spoken answer.
+    """Settings of speech recognition, enhancement, emotion from the voice, and the spoken answer.
 
     Attributes:
         max_audio_bytes: largest recording accepted.
         max_audio_s: longest recording accepted, in seconds.
+        provider: who transcribes. "auto" is Whisper where ``whisper_model_dir`` is set, else PocketSphinx: a recording
+            leaves the machine only where this says "openai", whatever keys there are in the environment.
+        whisper_model_dir: folder of a Whisper model in CTranslate2's format, with its tokenizer.
+        whisper_threads: threads that one recognition by Whisper may use.
+        model: name of the hosted model. There is no default: vendors switch names off.
+        base_url: address of the hosted server, usually ending in ``/v1``; None to take ``OPENAI_BASE_URL``, or else
+            the vendor's own.
+        api_key: its key; None to take ``OPENAI_API_KEY``. Never shown or logged.
+        request_timeout_s: seconds for one hosted transcription, upload included.
+        max_upload_bytes: largest recording sent to a server.
+        max_response_bytes: largest answer read from a server.
     """
 
     max_audio_bytes: int = 50_000_000
     max_audio_s: float = 600.0
+    provider: Literal["auto", "pocketsphinx", "whisper", "openai"] = "auto"
+    whisper_model_dir: str | None = None
+    whisper_threads: int = 1
+    model: str | None = None
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    request_timeout_s: float = 60.0
+    max_upload_bytes: int = 25_000_000
+    max_response_bytes: int = 1_000_000
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

@@ -21,6 +21,13 @@ BAD: list[tuple[ProcessingType, dict[str, Any], str]] = [
     (ProcessingType.AUDIO_TRANSCRIPTION, {"audio_data": b""}, "audio_data"),
     (ProcessingType.AUDIO_TRANSCRIPTION, {"audio_data": b"RIFF\xf0\xff\xff\xffWAVEjunk"}, "audio_data"),
     (ProcessingType.AUDIO_TRANSCRIPTION, {"audio_data": b"\0" * 32_000, "language": "xx"}, "language"),
+    (ProcessingType.AUDIO_ENHANCEMENT, {}, "audio_data"),
+    (ProcessingType.AUDIO_ENHANCEMENT, {"audio_data": b"fLaC" + bytes(100)}, "audio_data"),
+    (
+        ProcessingType.AUDIO_ENHANCEMENT,
+        {"audio_data": b"\0" * 32_000, "sample_rate": 16_000, "target_lufs": 3},
+        "target_lufs",
+    ),
     (ProcessingType.EMOTION_ANALYSIS, {}, "audio_data"),
     (ProcessingType.EMOTION_ANALYSIS, {"text": "hello", "analysis_type": "astrology"}, "analysis_type"),
     (ProcessingType.EMOTION_ANALYSIS, {"text": 3}, "text"),
@@ -39,6 +46,7 @@ BAD: list[tuple[ProcessingType, dict[str, Any], str]] = [
 ]
 GOOD: dict[ProcessingType, dict[str, Any]] = {
     ProcessingType.AUDIO_TRANSCRIPTION: {"audio_data": b"\0" * 32_000, "sample_rate": 16_000},
+    ProcessingType.AUDIO_ENHANCEMENT: {"audio_data": b"\0" * 32_000, "sample_rate": 16_000},
     ProcessingType.EMOTION_ANALYSIS: {"text": "I am happy"},
     ProcessingType.AI_RESPONSE: {"prompt": "hello"},
     ProcessingType.IMAGE_GENERATION: {"prompt": "a bear", "size": "32x32"},

@@ -260,7 +260,7 @@ def test_any_bytes_are_decoded_or_refused(data):
 @settings(deadline=None, max_examples=300)
 @given(seed=st.integers(0, 2**32), form=st.sampled_from(["WAV", "FLAC", "OGG", "MP3", "AIFF"]))
 def test_mutated_files_are_decoded_or_refused(seed, form):
-    # B8, some of it: the nightly run would do 10,000
+    # Some of B8; ten thousand of them, and what is made of them, in test_audio_enhancement.py
     random = np.random.default_rng(seed)
     data = np.frombuffer(CLEAN[form], np.uint8).copy()
     places = random.integers(0, len(data), random.integers(1, 20))

@@ -102,3 +102,13 @@ def test_messages_never_repeat_text_of_the_payload():
     for name in READERS:
         for value in (secret, secret.encode()):
             assert "secret" not in str(refusal(name, value))
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_flag_is_true_or_false_and_nothing_that_looks_like_it(value):
+    assert read.flag({"on": value}, "on", default=not value) is value
+    assert read.flag({}, "on", default=value) is value
+    assert read.flag({"on": None}, "on", default=value) is value
+    for other in (1, 0, "true", b"", [], 1.0):
+        with pytest.raises(InvalidPayloadError, match="must be True or False"):
+            read.flag({"on": other}, "on", default=value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..config import SpeechConfig
@@ -37,27 +37,42 @@ _BLOCK_FRAMES = 65_536
 
 _BYTES_WANTED = "the bytes of a recording (wav, flac, ogg, mp3, aiff, or 16-bit little-endian PCM with sample_rate)"
 # First bytes of the containers that libsndfile reads and that recorders write.
-_CONTAINERS = (
-    b"RIFF",
-    b"RIFX",
-    b"RF64",
-    b"riff",
-    b"FORM",
-    b"fLaC",
-    b"OggS",
-    b"ID3",
-    b".snd",
-    b"dns.",
-    b"caff",
-    b"Crea",
-)
+_CONTAINERS = {
+    b"RIFF": "wav",
+    b"RIFX": "wav",
+    b"RF64": "wav",
+    b"riff": "w64",
+    b"FORM": "aiff",
+    b"fLaC": "flac",
+    b"OggS": "ogg",
+    b"ID3": "mp3",
+    b".snd": "au",
+    b"dns.": "au",
+    b"caff": "caf",
+    b"Crea": "voc",
+}
 # Where else to look, for what, and its name: formats that phones and browsers record, and that cannot be decoded here.
 _UNSUPPORTED = (
-    (4, b"ftyp", "m4a or mp4"),
-    (0, b"\x1aE\xdf\xa3", "webm or matroska"),
+    (4, b"ftyp", "m4a"),
+    (0, b"\x1aE\xdf\xa3", "webm"),
     (0, b"#!AMR", "amr"),
     (0, b"0&\xb2u", "wma"),
 )
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Source:
+    """A recording as it came: what can be checked of it without decoding it was checked.
+
+    Attributes:
+        data: its bytes.
+        sample_rate: in Hz, of headerless PCM; 0 where a header tells.
+        channels: of headerless PCM.
+    """
+
+    data: bytes = field(repr=False)
+    sample_rate: int = 0
+    channels: int = 1
 
 
 @dataclass(slots=True, frozen=True, eq=False)
@@ -65,7 +80,7 @@ class Recording:
     """A decoded recording.
 
     Attributes:
-        samples: one channel at ``SAMPLE_RATE``.
+        samples: one channel, at ``SAMPLE_RATE`` unless the source's rate was to be kept.
         duration: seconds.
         sample_rate: rate of the source in Hz.
         channels: channels of the source; they were mixed.
@@ -79,28 +94,70 @@ class Recording:
     format: str
 
 
+@dataclass(slots=True, frozen=True)
+class _Limit:
+    """The longest recording accepted, in seconds, and the setting that says so."""
+
+    seconds: float
+    setting: str
+
+    def check(self, seconds: float) -> None:
+        if seconds > self.seconds:
+            raise invalid(FIELD, f"lasts {seconds:.1f} s; send at most {self.seconds:g} s ({self.setting})")
+
+
 def read_recording(payload: Mapping[str, Any], config: SpeechConfig) -> Recording:
-    """Decode ``payload["audio_data"]``.
+    """``read_source`` and ``decode`` in one, at ``SAMPLE_RATE``."""
+    return decode(read_source(payload, config), config)
+
+
+def read_source(payload: Mapping[str, Any], config: SpeechConfig) -> Source:
+    """Take ``payload["audio_data"]`` without decoding it; needs no library.
 
     A container's own header gives rate and channels. For headerless PCM ``payload["sample_rate"]`` is needed, and
     ``payload["channels"]`` taken as 1 unless given.
 
     Raises:
         InvalidPayloadError: the payload cannot be used; ``field`` names the key.
-        MissingExtraError: the extra "voice" is not installed.
     """
-    data = read_data(payload, FIELD, _BYTES_WANTED, config.max_audio_bytes, "SpeechConfig.max_audio_bytes")
+    data = read_bytes(payload, config.max_audio_bytes)
     rate = whole(payload, "sample_rate", 0, MIN_RATE, MAX_RATE)
     channels = whole(payload, "channels", 1, 1, MAX_CHANNELS)
     if is_container(data):
-        return _read_container(data, config)
+        return Source(data=data)
     if not rate:
         raise invalid(
             "sample_rate",
             "is missing: audio_data has no header, so it is taken for 16-bit little-endian PCM; "
             "send its rate in Hz, or a wav, flac, ogg, mp3 or aiff file",
         )
-    return _read_pcm(data, rate, channels, config)
+    frame = sound.PCM_BYTES * channels
+    if len(data) % frame:
+        raise invalid(
+            FIELD,
+            f"has no header, and {len(data)} bytes are no whole number of 16-bit frames of {channels} channel(s); "
+            f"send {_BYTES_WANTED}",
+        )
+    _limit(config).check(len(data) / frame / rate)
+    return Source(data=data, sample_rate=rate, channels=channels)
+
+
+def decode(source: Source, config: SpeechConfig, *, keep_rate: bool = False) -> Recording:
+    """Decode a recording and mix its channels.
+
+    Args:
+        source: from ``read_source``.
+        config: limits.
+        keep_rate: give samples at the source's own rate. Then they must also fit into
+            ``SpeechConfig.max_audio_bytes`` as 16-bit PCM, because a small file may stand for hours of 192 kHz.
+
+    Raises:
+        InvalidPayloadError: it cannot be decoded, or is too long or too short.
+        MissingExtraError: the extra "voice" is not installed.
+    """
+    if source.sample_rate:
+        return _read_pcm(source, config, keep_rate=keep_rate)
+    return _read_container(source.data, config, keep_rate=keep_rate)
 
 
 def is_container(data: bytes) -> bool:
@@ -109,10 +166,24 @@ def is_container(data: bytes) -> bool:
     Raises:
         InvalidPayloadError: they begin like one of a format that cannot be decoded.
     """
+    name = container_name(data)
+    if name in {unsupported for _, _, unsupported in _UNSUPPORTED}:
+        raise invalid(FIELD, f"is {name}, which cannot be decoded here; send wav, flac, ogg, mp3 or aiff")
+    return name is not None
+
+
+def container_name(data: bytes) -> str | None:
+    """The usual ending of a file that begins with these bytes, as in "wav"; None for what looks like no container."""
     for offset, mark, name in _UNSUPPORTED:
         if data.startswith(mark, offset):
-            raise invalid(FIELD, f"is {name}, which cannot be decoded here; send wav, flac, ogg, mp3 or aiff")
-    return data.startswith(_CONTAINERS) or _is_mp3(data)
+            return name
+    known = next((name for mark, name in _CONTAINERS.items() if data.startswith(mark)), None)
+    return "mp3" if known is None and _is_mp3(data) else known
+
+
+def read_bytes(payload: Mapping[str, Any], limit: int, setting: str = "SpeechConfig.max_audio_bytes") -> bytes:
+    """``payload["audio_data"]`` as bytes; at most ``limit`` of them, which ``setting`` names."""
+    return read_data(payload, FIELD, _BYTES_WANTED, limit, setting)
 
 
 def _is_mp3(data: bytes) -> bool:
@@ -141,63 +212,61 @@ def _mp3_frame_length(data: bytes, at: int) -> int:
     return samples_by_8 * kbits * 1_000 // _MP3_RATES[version][rate] + padding if kbits else 0
 
 
-def _read_container(data: bytes, config: SpeechConfig) -> Recording:
+def _limit(config: SpeechConfig, kept_rate: int | None = None) -> _Limit:
+    by_time = _Limit(config.max_audio_s, "SpeechConfig.max_audio_s")
+    if kept_rate is None:
+        return by_time
+    by_size = _Limit(config.max_audio_bytes / sound.PCM_BYTES / kept_rate, "SpeechConfig.max_audio_bytes when decoded")
+    return min(by_time, by_size, key=lambda limit: limit.seconds)
+
+
+def _read_container(data: bytes, config: SpeechConfig, *, keep_rate: bool) -> Recording:
     try:
-        with Container(data) as source:
-            _check_header(source, config)
-            blocks = source.blocks(_BLOCK_FRAMES)
-            samples, duration = _collect(blocks, source.sample_rate, config)
-            _check_complete(source, duration)
-            return Recording(samples, duration, source.sample_rate, source.channels, source.format)
+        with Container(data) as file:
+            rate = file.sample_rate
+            _check_header(file)
+            limit = _limit(config, rate if keep_rate else None)
+            if file.frames is not None:
+                limit.check(file.frames / rate)
+            samples, duration = _collect(file.blocks(_BLOCK_FRAMES), rate, rate if keep_rate else SAMPLE_RATE, limit)
+            _check_complete(file, duration)
+            return Recording(samples, duration, rate, file.channels, file.format)
     except UndecodableError as error:
         raise invalid(FIELD, f"cannot be decoded ({error}); send a whole wav, flac, ogg, mp3 or aiff file") from error
 
 
-def _check_header(source: Container, config: SpeechConfig) -> None:
-    if not MIN_RATE <= source.sample_rate <= MAX_RATE:
+def _check_header(file: Container) -> None:
+    if not MIN_RATE <= file.sample_rate <= MAX_RATE:
         raise invalid(
-            FIELD, f"has a sample rate of {source.sample_rate} Hz; send a recording of {MIN_RATE} to {MAX_RATE} Hz"
+            FIELD, f"has a sample rate of {file.sample_rate} Hz; send a recording of {MIN_RATE} to {MAX_RATE} Hz"
         )
-    if not 1 <= source.channels <= MAX_CHANNELS:
-        raise invalid(FIELD, f"has {source.channels} channels; send a recording of 1 to {MAX_CHANNELS}")
-    if source.frames is not None:
-        _check_length(source.frames / source.sample_rate, config)
+    if not 1 <= file.channels <= MAX_CHANNELS:
+        raise invalid(FIELD, f"has {file.channels} channels; send a recording of 1 to {MAX_CHANNELS}")
 
 
-def _check_complete(source: Container, duration: float) -> None:
+def _check_complete(file: Container, duration: float) -> None:
     """Refuse what ends early: half a sentence, heard without a word about it, would be worse."""
-    if source.frames is not None and duration * source.sample_rate < source.frames * MIN_COMPLETE:
-        claimed = source.frames / source.sample_rate
+    if file.frames is not None and duration * file.sample_rate < file.frames * MIN_COMPLETE:
+        claimed = file.frames / file.sample_rate
         raise invalid(FIELD, f"ends after {duration:.2f} s of {claimed:.2f} s; send the whole file")
 
 
-def _read_pcm(data: bytes, rate: int, channels: int, config: SpeechConfig) -> Recording:
-    frame = sound.PCM_BYTES * channels
-    if len(data) % frame:
-        raise invalid(
-            FIELD,
-            f"has no header, and {len(data)} bytes are no whole number of 16-bit frames of {channels} channel(s); "
-            f"send {_BYTES_WANTED}",
-        )
-    _check_length(len(data) / frame / rate, config)
-    blocks = sound.pcm_blocks(memoryview(data), channels, _BLOCK_FRAMES)
-    samples, duration = _collect(blocks, rate, config)
+def _read_pcm(source: Source, config: SpeechConfig, *, keep_rate: bool) -> Recording:
+    rate, channels = source.sample_rate, source.channels
+    blocks = sound.pcm_blocks(memoryview(source.data), channels, _BLOCK_FRAMES)
+    limit = _limit(config, rate if keep_rate else None)
+    samples, duration = _collect(blocks, rate, rate if keep_rate else SAMPLE_RATE, limit)
     return Recording(samples, duration, rate, channels, "PCM")
 
 
-def _check_length(seconds: float, config: SpeechConfig) -> None:
-    if seconds > config.max_audio_s:
-        raise invalid(FIELD, f"lasts {seconds:.1f} s; send at most {config.max_audio_s:g} s (SpeechConfig.max_audio_s)")
-
-
-def _collect(blocks: Iterator[Samples], rate: int, config: SpeechConfig) -> tuple[Samples, float]:
+def _collect(blocks: Iterator[Samples], rate: int, target_rate: int, limit: _Limit) -> tuple[Samples, float]:
     """Mix and resample block by block; gives the samples and the source's duration in seconds."""
-    resampler = Resampler(rate, SAMPLE_RATE)
+    resampler = Resampler(rate, target_rate)
     parts: list[Samples] = []
     frames = 0
     for block in blocks:
         frames += len(block)
-        _check_length(frames / rate, config)
+        limit.check(frames / rate)
         mono = sound.to_mono(block)
         _check_values(sound.peak(mono))
         parts.append(resampler.push(mono))

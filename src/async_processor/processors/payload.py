@@ -132,6 +132,16 @@ def choice(payload: Mapping[str, Any], key: str, default: str | None, choices: C
     return found
 
 
+def flag(payload: Mapping[str, Any], key: str, *, default: bool) -> bool:
+    """True or False; ``default`` where the field is not given. Numbers and words are not taken for either.
+
+    Raises:
+        InvalidPayloadError: it is anything else.
+    """
+    value: bool | None = optional(payload, key, bool, "True or False")
+    return default if value is None else value
+
+
 def mapping(payload: Mapping[str, Any], key: str, wanted: str = "a mapping with string keys") -> Mapping[str, Any]:
     """A mapping with string keys; an empty one where the field is not given.
 

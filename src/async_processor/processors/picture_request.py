@@ -14,6 +14,7 @@ from .payload import invalid
 # How errors name the settings.
 SETTINGS = "ImageGenerationConfig"
 VARIABLES = "ASYNC_PROCESSOR_IMAGE_GENERATION_"
+WHERE_TO_NAME = f"payload['model'] or {SETTINGS}.model ({VARIABLES}MODEL)"
 
 PROMPT, SIZE = "prompt", "size"
 MIN_SIDE, MAX_SIDE = 16, 8_192

@@ -1,10 +1,12 @@
-"""Arithmetic on sound samples. All of NumPy that the voice processors need is here.
+"""Arithmetic on sound samples.
 
 A *block* is an array of frames by channels, *samples* one channel; both are float32 with full scale at 1.0.
 """
 
 from __future__ import annotations
 
+import io
+import wave
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -30,7 +32,8 @@ _SPECTRA_AT_ONCE = 2_048
 LOW_HZ, SPLIT_HZ, HIGH_HZ = 50.0, 1_000.0, 5_000.0
 
 
-def _numpy() -> Any:
+def load_numpy() -> Any:
+    """NumPy, imported now if it was not. The one place that does."""
     with needs_extra("voice", needed_for="working on recordings"):
         import numpy as np
 
@@ -39,7 +42,7 @@ def _numpy() -> Any:
 
 def pcm_blocks(data: memoryview, channels: int, frames_at_once: int) -> Iterator[Samples]:
     """Headerless signed 16-bit little-endian PCM, in blocks. ``data`` must hold whole frames."""
-    np = _numpy()
+    np = load_numpy()
     step = frames_at_once * channels * PCM_BYTES
     for start in range(0, len(data), step):
         values = np.frombuffer(data[start : start + step], dtype="<i2")
@@ -48,29 +51,54 @@ def pcm_blocks(data: memoryview, channels: int, frames_at_once: int) -> Iterator
 
 def to_mono(block: Samples) -> Samples:
     """The mean of all channels."""
-    np = _numpy()
+    np = load_numpy()
     mean: Samples = block.mean(axis=1, dtype=np.float32)
     return mean
 
 
 def peak(samples: Samples) -> float:
     """The largest distance from zero; NaN if any sample is NaN."""
-    np = _numpy()
+    np = load_numpy()
     return float(np.abs(samples).max()) if samples.size else 0.0
 
 
 def join(parts: Sequence[Samples]) -> Samples:
     """All parts, one after the other."""
-    np = _numpy()
+    np = load_numpy()
     whole: Samples = np.concatenate(parts) if parts else np.zeros(0, np.float32)
     return whole
 
 
+def silent(count: int) -> Samples:
+    """Nothing to hear."""
+    np = load_numpy()
+    zeros: Samples = np.zeros(count, np.float32)
+    return zeros
+
+
 def to_pcm(samples: Samples) -> bytes:
     """As signed 16-bit little-endian PCM; what exceeds full scale is clipped."""
-    np = _numpy()
+    np = load_numpy()
     scaled: bytes = (np.clip(samples, -1.0, 1.0) * np.float32(_PCM_SCALE - 1)).astype("<i2").tobytes()
     return scaled
+
+
+def from_pcm(pcm: bytes) -> Samples:
+    """One channel of signed 16-bit little-endian PCM."""
+    np = load_numpy()
+    samples: Samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / np.float32(_PCM_SCALE)
+    return samples
+
+
+def to_wav(pcm: bytes, rate: int, channels: int = 1) -> bytes:
+    """A WAV file of 16-bit PCM."""
+    target = io.BytesIO()
+    with wave.open(target, "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(PCM_BYTES)
+        file.setframerate(rate)
+        file.writeframes(pcm)
+    return target.getvalue()
 
 
 def windows(samples: Samples, size: int) -> Iterator[list[float]]:
@@ -111,7 +139,7 @@ def measure_voice(samples: Samples, rate: int, pitch: Samples, voiced: Flags) ->
     Returns:
         The measures; None without a single voiced frame.
     """
-    np = _numpy()
+    np = load_numpy()
     chosen = np.flatnonzero(voiced)
     if not chosen.size:
         return None
@@ -133,7 +161,7 @@ def measure_voice(samples: Samples, rate: int, pitch: Samples, voiced: Flags) ->
 
 def _power_spectra(samples: Samples, frames: Any) -> Any:
     """Power per frame and frequency, scaled so that a row sums up to the frame's mean square."""
-    np = _numpy()
+    np = load_numpy()
     window = np.hanning(WINDOW).astype(np.float32)
     padded = np.pad(samples, (WINDOW // 2, WINDOW))
     index = frames[:, None] * HOP + np.arange(WINDOW)[None, :]
@@ -142,7 +170,7 @@ def _power_spectra(samples: Samples, frames: Any) -> Any:
 
 def _shape(power: Any, rate: int) -> tuple[Any, Any, float]:
     """Tilt in dB and centroid in Hz per spectrum, and the sum of all power."""
-    np = _numpy()
+    np = load_numpy()
     hz = np.fft.rfftfreq(WINDOW, 1 / rate)
     low = power[:, (hz >= LOW_HZ) & (hz < SPLIT_HZ)].sum(axis=1) + 1e-12
     high = power[:, (hz >= SPLIT_HZ) & (hz <= HIGH_HZ)].sum(axis=1) + 1e-12

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...config import ImageConfig, ImageGenerationConfig
 from ..extras import needs_extra
-from ..picture_request import MAX_SEED, SETTINGS, VARIABLES, GeneratedPicture, PictureRequest, PictureSource
+from ..picture_request import MAX_SEED, SETTINGS, WHERE_TO_NAME, GeneratedPicture, PictureRequest, PictureSource
 from . import answers
 from .bounded_http import OpenedLater, bounded_client, request
 from .failures import Call
@@ -60,7 +60,7 @@ class A1111Images:
     async def _request(self, method: str, path: str, model: str | None, body: object = None) -> bytes:
         client = await self._opened.get()
         key = self._source.api_key
-        call = Call(provider=self.provider, model=model, secret=key, settings=SETTINGS, variables=VARIABLES)
+        call = Call(provider=self.provider, model=model, secret=key, where_to_name=WHERE_TO_NAME)
         url = (self._source.base_url or "").rstrip("/") + path
         return await request(client, method, url, call, self._settings.request_timeout_s, body)
 

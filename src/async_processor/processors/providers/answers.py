@@ -53,7 +53,7 @@ def reply(
         PermanentError: the reply ended at its limit before a word was said.
         ProviderError: there is no text, and no reason for that.
     """
-    said = _CONTROL.sub(" ", text.encode("utf-8", "replace").decode("utf-8")).strip()
+    said = clean(text)
     if not said and finish_reason == "length":
         raise PermanentError(f"{provider}: the model used up max_tokens before it said a word; allow more of them")
     if not said and finish_reason not in ("content_filter", "refusal"):
@@ -68,6 +68,11 @@ def reply(
         offline=False,
         generated=True,
     )
+
+
+def clean(text: str) -> str:
+    """Text that can be written as UTF-8, without control characters and space around it."""
+    return _CONTROL.sub(" ", text.encode("utf-8", "replace").decode("utf-8")).strip()
 
 
 def token_count(usage: object, *names: str) -> int | None:

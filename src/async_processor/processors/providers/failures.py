@@ -39,14 +39,13 @@ class Call:
         provider: its name.
         model: the model asked for, or None.
         secret: the key; whatever text holds it is not shown.
-        settings: the class whose settings the messages name; ``variables``: how their variables begin.
+        where_to_name: where a model is named, for the error that a server does not know one.
     """
 
     provider: str
     model: str | None = None
     secret: str = field(default="", repr=False)
-    settings: str = "AIConfig"
-    variables: str = "ASYNC_PROCESSOR_AI_"
+    where_to_name: str = "payload['model'] or AIConfig.model (ASYNC_PROCESSOR_AI_MODEL)"
 
     def failure(self, error: BaseException) -> AsyncProcessorError:
         """The error to raise in place of one that a client library raised."""
@@ -90,15 +89,15 @@ class Call:
         if code in ("unsupported_parameter", "invalid_request_error") and "max_" in str(_part(body, "param")):
             return ": it takes the limit by another name; set AIConfig.max_tokens_parameter"
         if code == "context_length_exceeded" or status == 413:
-            return ": the prompt is too long for the model"
+            return ": what was sent is too long for the model"
         return "; turn on DEBUG logging for what it said"
 
     def _unknown_model(self) -> str:
         ending = None if self.model is None else ending_model(self.model)
         known = f" (its vendor's date for switching it off: {ending.ends.isoformat()})" if ending else ""
         return (
-            f": it knows no model {self.model!r}{known}. Name one that it has, in payload['model'] or "
-            f"{self.settings}.model ({self.variables}MODEL); if it has it, check base_url, which usually ends in /v1"
+            f": it knows no model {self.model!r}{known}. Name one that it has, in {self.where_to_name}; "
+            "if it has it, check base_url, which usually ends in /v1"
         )
 
     def _holds_secret(self, text: str) -> bool:

@@ -71,7 +71,7 @@ async def _ask(question: Callable[[AsyncExpressionMeasurementClient], Awaitable[
     if not settings.api_key:
         raise ConfigurationError("provider 'hume' needs a key: set HUME_API_KEY or EmotionConfig.api_key")
     key = checked_key(settings.api_key)
-    call = Call(provider=NAME, secret=key, settings="EmotionConfig", variables="ASYNC_PROCESSOR_EMOTION_")
+    call = Call(provider=NAME, secret=key)
     base_url = checked_url(settings.base_url, "EmotionConfig")
     loaded = _load()
     where = loaded.address(base=base_url, production=base_url) if base_url else loaded.address.PRODUCTION

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...config import ImageConfig, ImageGenerationConfig
-from ..picture_request import SETTINGS, VARIABLES, GeneratedPicture, PictureRequest, PictureSource
+from ..picture_request import SETTINGS, WHERE_TO_NAME, GeneratedPicture, PictureRequest, PictureSource
 from . import answers
 from .bounded_http import OpenedLater, fetch
 from .failures import Call
@@ -58,9 +58,7 @@ class OpenAIImages:
         await self._opened.aclose()
 
     def _call(self, model: str | None) -> Call:
-        return Call(
-            provider=self.provider, model=model, secret=self._source.api_key, settings=SETTINGS, variables=VARIABLES
-        )
+        return Call(provider=self.provider, model=model, secret=self._source.api_key, where_to_name=WHERE_TO_NAME)
 
     def _make(self) -> AsyncOpenAI:
         return openai_client(

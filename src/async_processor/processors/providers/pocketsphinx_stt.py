@@ -14,11 +14,11 @@ from __future__ import annotations
 import functools
 import re
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ProcessorNotAvailableError
-from ..extras import needs_extra
+from ...errors import MissingExtraError, ProcessorNotAvailableError
+from ..extras import missing_extra, needs_extra
+from ..recognition import Heard, HeardWord
 from ..samples import to_pcm
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 NAME = "pocketsphinx"
 MODEL = "en-us"
+LANGUAGES = ("en", "en-US")
+_EXTRA, _NEEDED_FOR = "voice", "AUDIO_TRANSCRIPTION with PocketSphinx"
 # The decoder works in frames of 10 ms.
 _FRAME_S = 0.01
 # "read(2)" is the second pronunciation of "read"; "<sil>", "[NOISE]" and the like are no words.
@@ -35,20 +37,10 @@ _FILLER = ("<", "[", "+")
 _lock = threading.Lock()
 
 
-@dataclass(slots=True, frozen=True)
-class HeardWord:
-    """One word: its text, seconds from the start of the utterance, and the decoder's posterior (not calibrated)."""
-
-    text: str
-    start: float
-    end: float
-    score: float
-
-
 @functools.cache
 def _decoder() -> Any:
     # 0.3 s and 90 MB: loaded at first use and kept for the life of the worker process.
-    with needs_extra("voice", needed_for="AUDIO_TRANSCRIPTION"):
+    with needs_extra(_EXTRA, needed_for=_NEEDED_FOR):
         import pocketsphinx
     try:
         return pocketsphinx.Decoder(loglevel="FATAL")
@@ -56,6 +48,26 @@ def _decoder() -> Any:
         raise ProcessorNotAvailableError(
             "the PocketSphinx model cannot be loaded; reinstall it: pip install --force-reinstall pocketsphinx"
         ) from error
+
+
+class PocketSphinx:
+    """A ``LocalRecognizer``."""
+
+    name = NAME
+    model = MODEL
+    default_language = LANGUAGES[0]
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return LANGUAGES
+
+    def check(self) -> None:
+        if missing_extra(_EXTRA, _NEEDED_FOR, "pocketsphinx"):
+            raise MissingExtraError(_EXTRA, needed_for=_NEEDED_FOR)
+
+    def recognise(self, samples: Samples, language: str | None) -> Heard:
+        words = recognise(samples)
+        return Heard(" ".join(word.text for word in words), tuple(words), language or self.default_language)
 
 
 def recognise(samples: Samples) -> list[HeardWord]:

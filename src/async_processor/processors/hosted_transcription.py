@@ -1,0 +1,130 @@
+"""AUDIO_TRANSCRIPTION by a server: the recording is sent as it is, and nothing of it is decoded here."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ..clock import Clock, SystemClock
+from ..config import SpeechConfig
+from ..model import ProcessingTask
+from . import audio
+from . import samples as sound
+from .payload import invalid
+from .recognition import HostedRecognizer, read_language
+from .recognizers import open_hosted
+
+# What servers of this protocol take, by the ending of a file's name.
+UPLOADABLE = ("wav", "flac", "ogg", "mp3", "m4a", "webm")
+_LIMIT = "SpeechConfig.max_upload_bytes"
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class UploadRequest:
+    """A recording to send.
+
+    Attributes:
+        file_name: its ending tells the format.
+        recording: its bytes.
+        language: the language asked for, or None.
+        duration: seconds, where they can be known without decoding; else None.
+        sample_rate: in Hz, likewise.
+    """
+
+    file_name: str
+    recording: bytes = field(repr=False)
+    language: str | None
+    duration: float | None = None
+    sample_rate: int | None = None
+
+
+def read_upload(payload: Mapping[str, Any], config: SpeechConfig) -> UploadRequest:
+    """Read a payload; headerless PCM gets the header of a WAV file, all else stays as it is.
+
+    Raises:
+        InvalidPayloadError: it cannot be used; ``field`` names the key.
+    """
+    language = read_language(payload, None)
+    limit = min((config.max_upload_bytes, _LIMIT), (config.max_audio_bytes, "SpeechConfig.max_audio_bytes"))
+    data = audio.read_bytes(payload, *limit)
+    form = audio.container_name(data)
+    if form is None:
+        source = audio.read_source(payload, config)
+        rate, seconds = source.sample_rate, len(data) / sound.PCM_BYTES / source.channels / source.sample_rate
+        wav = sound.to_wav(data, rate, source.channels)
+        return UploadRequest(
+            file_name="recording.wav", recording=wav, language=language, duration=seconds, sample_rate=rate
+        )
+    if form not in UPLOADABLE:
+        raise invalid(audio.FIELD, f"is {form}, which servers do not take; send {', '.join(UPLOADABLE)}, or 16-bit PCM")
+    return UploadRequest(file_name=f"recording.{form}", recording=data, language=language)
+
+
+class HostedTranscriber:
+    """The processor function. Keeps one client, and so one pool of connections, per event loop.
+
+    Args:
+        config: model, server and bounds.
+        environ: where key and address are looked up if the settings have none; the process's environment unless given.
+        clock: tells today's date, for names of models that end.
+    """
+
+    def __init__(
+        self, config: SpeechConfig, *, environ: Mapping[str, str] | None = None, clock: Clock | None = None
+    ) -> None:
+        self._config = config
+        self._environ = os.environ if environ is None else environ
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, HostedRecognizer] = WeakKeyDictionary()
+
+    async def __call__(self, task: ProcessingTask) -> dict[str, Any]:
+        """Send ``payload["audio_data"]`` and take the words.
+
+        Raises:
+            InvalidPayloadError: before anything is sent.
+            ConfigurationError: key or address are missing or cannot be used.
+            ProviderError: the server gave no usable answer; another attempt may help.
+            PermanentError: no other attempt would help.
+        """
+        request = read_upload(task.payload, self._config)
+        recognizer = self._recognizer()
+        heard = await recognizer.recognise(request.file_name, request.recording, request.language)
+        return {
+            "transcription": heard.text,
+            "confidence": None,
+            "score": None,
+            "language": request.language or heard.language,
+            "duration": None if request.duration is None else round(request.duration, 3),
+            "speech_duration": None,
+            "segments": [],
+            "reason": None if heard.text else "the server heard no words in the recording",
+            "sample_rate": request.sample_rate,
+            "provider": recognizer.name,
+            "model": recognizer.model,
+            "offline": False,
+        }
+
+    async def check(self) -> None:
+        """Find out whether a transcription could be had now: that key and address are set, and the server takes them.
+
+        Raises:
+            AsyncProcessorError: what would go wrong.
+        """
+        await self._recognizer().check()
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop. A later call opens new ones."""
+        opened = self._open.pop(asyncio.get_running_loop(), None)
+        if opened is not None:
+            await opened.aclose()
+
+    def _recognizer(self) -> HostedRecognizer:
+        loop = asyncio.get_running_loop()
+        opened = self._open.get(loop)
+        if opened is None:
+            opened = self._open[loop] = open_hosted(self._config, self._environ, self._clock.wall().date())
+        return opened
