@@ -34,7 +34,7 @@ SEPARATE = 2
 # Optional libraries, each with the extra that installs it. Imported at first use, in one module.
 HEAVY = {
     "cloudpickle": "closures",
-    "numpy": "voice",
+    "numpy": "voice",  # and data
     "soundfile": "voice",
     "soxr": "voice",
     "pocketsphinx": "voice",
@@ -44,11 +44,14 @@ HEAVY = {
     "httpx2": "ai",
     "openai": "ai",
     "anthropic": "ai",
+    "duckdb": "data",
+    "pyarrow": "arrow",
     "typer": "cli",
     "rich": "cli",
 }
 # Modules that share a heavy library with another, or import it at their top, and why.
 SHARED_HEAVY = {
+    "processors.data_columns": "numpy, beside the audio's: columns in the form that DuckDB reads without a copy",
     "storage.arrays": "numpy, beside the audio's: arrays in payloads and results, imported when one is read",
     "cli.app": "typer reads the commands' annotations, so it is imported at the top; main() imports this at first use",
 }

@@ -25,6 +25,10 @@ BAD: list[tuple[ProcessingType, dict[str, Any], str]] = [
     (ProcessingType.AI_RESPONSE, {}, "prompt"),
     (ProcessingType.AI_RESPONSE, {"prompt": "hi", "max_tokens": 10**9}, "max_tokens"),
     (ProcessingType.AI_RESPONSE, {"prompt_template": "no such"}, "prompt_template"),
+    (ProcessingType.DATA_ANALYTICS, {}, "data"),
+    (ProcessingType.DATA_ANALYTICS, {"data": [{"a": 10**400}]}, "data"),
+    (ProcessingType.DATA_ANALYTICS, {"data": b"junk", "format": "parquet"}, "data"),
+    (ProcessingType.DATA_ANALYTICS, {"data": [{"a": 1}], "analysis_type": "sql", "query": "DROP VIEW data"}, "query"),
     (ProcessingType.CUSTOM, {}, "processor"),
     (ProcessingType.CUSTOM, {"processor": "os.system"}, "processor"),
 ]
@@ -32,6 +36,7 @@ GOOD: dict[ProcessingType, dict[str, Any]] = {
     ProcessingType.AUDIO_TRANSCRIPTION: {"audio_data": b"\0" * 32_000, "sample_rate": 16_000},
     ProcessingType.EMOTION_ANALYSIS: {"text": "I am happy"},
     ProcessingType.AI_RESPONSE: {"prompt": "hello"},
+    ProcessingType.DATA_ANALYTICS: {"data": [{"a": 1}]},
     ProcessingType.CUSTOM: {"processor": len},
 }
 

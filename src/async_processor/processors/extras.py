@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import Iterator
 
 from ..errors import MissingExtraError
@@ -23,3 +24,10 @@ def needs_extra(extra: str, needed_for: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise MissingExtraError(extra, needed_for=needed_for) from error
+
+
+def missing_extra(extra: str, needed_for: str, *modules: str) -> str | None:
+    """What to install where one of the modules is not there, else None. Looks for them and loads none."""
+    if all(importlib.util.find_spec(name) is not None for name in modules):
+        return None
+    return str(MissingExtraError(extra, needed_for=needed_for))
