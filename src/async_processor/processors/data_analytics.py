@@ -93,10 +93,9 @@ async def readiness() -> Readiness:
 
 
 def example() -> dict[str, Any]:
-    """A small table."""
+    """A small table, and a question about it."""
     return {
         "data": [{"toy": "bear", "minutes": 12}, {"toy": "ball", "minutes": 7}, {"toy": "bear", "minutes": 20}],
-        "analysis_type": "group_by",
-        "by": "toy",
-        "aggregations": {"minutes": "mean"},
+        "analysis_type": "sql",
+        "query": "SELECT toy, sum(minutes) AS minutes FROM data GROUP BY toy ORDER BY toy",
     }

