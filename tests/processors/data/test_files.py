@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import os
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import duckdb
@@ -12,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.processors.data.kit import analyse, naive, query, summary_of
+from tests.source_code import ROOT
 
 from async_processor.config import DataConfig
-from async_processor.errors import InvalidPayloadError, MissingExtraError
+from async_processor.errors import InvalidPayloadError, MissingExtraError, PermanentError
 
 CSV = b"toy,minutes,when\nbear,12.5,2026-01-01T10:00:00+02:00\nball,,2026-01-02T00:00:00Z\nbear,20,\n"
 
@@ -42,6 +47,40 @@ def test_csv_has_its_types_found():
     ]  # fmt: skip
     assert found["columns"][1]["mean"] == 16.25
     assert found["columns"][2]["min"] == "2026-01-01T08:00:00"
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_rows_of_csv_may_be_too_short_or_too_long(separator: str):  # B18
+    """DuckDB alone would make one column of texts of it."""
+    data = "a,b\n1,2\n3\n4,5,6\n".replace(",", separator).encode()
+
+    found = analyse(data, format="csv")
+
+    assert [(item["name"], item["type"], item["count"]) for item in found["columns"]] == [
+        ("a", "integer", 3), ("b", "integer", 2), ("column2", "integer", 1),
+    ]  # fmt: skip
+
+
+def test_text_in_quotes_may_hold_separators_quotes_and_line_breaks():
+    rows = query(b'a,b\n"1,""x""\ny",2\n"",3\n,4\n', "SELECT * FROM data", format="csv")["rows"]
+
+    assert rows == [['1,"x"\ny', 2], [None, 3], [None, 4]]
+
+
+ELSEWHERE = """
+from tests.processors.data.kit import analyse
+found = analyse(b"at,v\\n2026-01-01 00:00:00,1\\n2026-01-01T00:00:00+02:00,2\\n", format="csv")
+print(found["columns"][0]["min"], found["columns"][0]["max"])
+"""
+
+
+def test_the_zone_of_the_machine_does_not_matter():
+    ran = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE], cwd=ROOT, env=os.environ | {"TZ": "Asia/Tokyo"},
+        capture_output=True, text=True, timeout=50, check=True,
+    )  # fmt: skip
+
+    assert ran.stdout.split() == ["2025-12-31T22:00:00", "2026-01-01T00:00:00"]
 
 
 @pytest.mark.parametrize("wrap", [bytes, bytearray, memoryview])
@@ -154,13 +193,62 @@ def test_nothing_is_left_on_the_disk_or_open(tmp_path: Path, monkeypatch: pytest
     assert len(list(Path("/proc/self/fd").iterdir())) == len(before)
 
 
-@settings(max_examples=100)
-@given(
-    data=st.binary(max_size=200) | st.text(alphabet="a1,;\"\n'\t -.:", max_size=200).map(str.encode),
-    form=st.sampled_from(["csv", "parquet", "arrow"]),
-)
-def test_any_bytes_are_read_or_refused(data: bytes, form: str):
+def is_read_or_refused(data: bytes, form: str) -> None:
     try:
         assert analyse(data, format=form)["row_count"] >= 0
     except InvalidPayloadError as error:
         assert error.field == "data"  # noqa: PT017 - the other outcome is as good
+    except PermanentError as error:  # what claims to be very large
+        assert "memory_limit_mb" in str(error)  # noqa: PT017
+
+
+CSV_LIKE = st.text(alphabet="a1,;\"\n'\t -.:", max_size=200).map(str.encode)
+ANY = given(data=st.binary(max_size=200) | CSV_LIKE, form=st.sampled_from(["csv", "parquet", "arrow"]))
+EDITS = st.lists(st.tuples(st.integers(0, 10_000), st.binary(max_size=4), st.integers(0, 4)), min_size=1, max_size=6)
+
+
+def edited(data: bytes, edits: list[tuple[int, bytes, int]]) -> bytes:
+    """A file in which some bytes were put in the place of some others."""
+    for place, added, removed in edits:
+        at = place % len(data)
+        data = data[:at] + added + data[at + removed :] or b"x"
+    return data
+
+
+@functools.cache
+def files() -> list[tuple[str, bytes]]:
+    table = pa.table({"n": [1, None, 3], "t": pa.array(["a", "b", None]).dictionary_encode(), "x": [0.5, 1.5, 2.5]})
+    with tempfile.TemporaryDirectory() as folder:
+        select = "SELECT i, i / 3 AS x, 'a' || i AS t, DATE '2026-01-01' + i::INTEGER AS d FROM range(99) r(i)"
+        return [
+            ("csv", CSV), ("arrow", arrow(table)), ("arrow", arrow(table, stream=False)),
+            ("parquet", parquet(Path(folder), select)),
+        ]  # fmt: skip
+
+
+@settings(max_examples=60)
+@ANY
+def test_any_bytes_are_read_or_refused(data: bytes, form: str):  # B18
+    is_read_or_refused(data, form)
+
+
+@settings(max_examples=60)
+@given(number=st.integers(0, 3), edits=EDITS)
+def test_a_damaged_file_is_read_or_refused(number: int, edits: list[tuple[int, bytes, int]]):  # B18
+    form, data = files()[number]
+    is_read_or_refused(edited(data, edits), form)
+
+
+@pytest.mark.nightly
+@settings(max_examples=2_000)
+@ANY
+def test_any_bytes_at_length(data: bytes, form: str):
+    is_read_or_refused(data, form)
+
+
+@pytest.mark.nightly
+@settings(max_examples=2_000)
+@given(number=st.integers(0, 3), edits=EDITS)
+def test_damaged_files_at_length(number: int, edits: list[tuple[int, bytes, int]]):
+    form, data = files()[number]
+    is_read_or_refused(edited(data, edits), form)

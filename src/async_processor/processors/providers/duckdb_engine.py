@@ -37,8 +37,10 @@ DATA, QUERY = "data", "query"
 
 _POLL_S = 0.02
 _MIB = 1024 * 1024
-_LOCK = ("SET TimeZone='UTC'", "SET enable_external_access=false", "SET lock_configuration=true")
-_READERS = {"csv": "read_csv", "parquet": "read_parquet"}
+_LOCK = ("SET enable_external_access=false", "SET lock_configuration=true")
+# Without padding, one short row makes the reader take the whole of each line for one text, and say nothing. Read in
+# parallel, padding and line breaks in quotes do not go together.
+_READERS = {"csv": "read_csv(?, null_padding=true, parallel=false)", "parquet": "read_parquet(?)"}
 
 
 class StoppedError(PermanentError):
@@ -96,6 +98,8 @@ class Engine:
                 "errors_as_json": "true",
             },
         )
+        # Times without a zone are read in it; the machine's own would change the figures.
+        self._connection.execute("SET TimeZone='UTC'")
         self._watch = threading.Thread(target=self._interrupt_when_due, name="async-processor-duckdb", daemon=True)
         self._watch.start()
 
@@ -123,7 +127,7 @@ class Engine:
 
     def file(self, path: str, form: str) -> Relation:
         """A file of our own making, as something to select from; only before ``lock``."""
-        return Relation(f"{_READERS[form]}(?)", (path,))
+        return Relation(_READERS[form], (path,))
 
     def describe(self, relation: Relation) -> list[tuple[str, str]]:
         """Names and types of its columns."""
