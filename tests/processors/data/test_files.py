@@ -61,6 +61,13 @@ def test_rows_of_csv_may_be_too_short_or_too_long(separator: str):  # B18
     ]  # fmt: skip
 
 
+def test_a_line_of_csv_that_does_not_fit_is_told_by_its_number():
+    with pytest.raises(InvalidPayloadError, match="at line 30002 ") as caught:
+        analyse(b"a,b\n" + b"1,2\n" * 30_000 + b"hunter2,3\n", format="csv")
+
+    assert "hunter2" not in str(caught.value)
+
+
 def test_text_in_quotes_may_hold_separators_quotes_and_line_breaks():
     rows = query(b'a,b\n"1,""x""\ny",2\n"",3\n,4\n', "SELECT * FROM data", format="csv")["rows"]
 

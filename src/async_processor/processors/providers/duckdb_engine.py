@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import resource
 import threading
 import time
@@ -41,6 +42,8 @@ _LOCK = ("SET enable_external_access=false", "SET lock_configuration=true")
 # Without padding, one short row makes the reader take the whole of each line for one text, and say nothing. Read in
 # parallel, padding and line breaks in quotes do not go together.
 _READERS = {"csv": "read_csv(?, null_padding=true, parallel=false)", "parquet": "read_parquet(?)"}
+
+_CSV_LINE = re.compile(r"CSV Error on Line: (\d+)")
 
 
 class StoppedError(PermanentError):
@@ -147,7 +150,8 @@ class Engine:
         )
 
     def lock(self) -> None:
-        """From here on no file can be opened, and no setting changed."""
+        """From here on the table ``t`` is all there is: no file can be opened, and no setting changed."""
+        self._connection.unregister("given")
         for statement in _LOCK:
             self.run(statement)
 
@@ -293,7 +297,13 @@ _PROBLEMS = {
 
 def _refusal(error: Exception, field: str) -> InvalidPayloadError:
     if field == DATA:
-        return invalid(DATA, f"cannot be read or computed with ({type(error).__name__} of DuckDB); send other data")
+        line = _CSV_LINE.search(str(error))
+        place = "" if line is None else f" at line {line[1]}"
+        return invalid(
+            DATA,
+            f"cannot be read or computed with{place} ({type(error).__name__} of DuckDB); send a whole file in its "
+            "format, a CSV in UTF-8 with one type in each column",
+        )
     position = _position(str(error))
     place = "" if position is None else f" (at character {position + 1})"
     problem = _PROBLEMS.get(type(error).__name__, f"cannot be run ({type(error).__name__}); send another query")
