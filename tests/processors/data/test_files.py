@@ -233,13 +233,13 @@ def files() -> list[tuple[str, bytes]]:
         ]  # fmt: skip
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @ANY
 def test_any_bytes_are_read_or_refused(data: bytes, form: str):  # B18
     is_read_or_refused(data, form)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(number=st.integers(0, 3), edits=EDITS)
 def test_a_damaged_file_is_read_or_refused(number: int, edits: list[tuple[int, bytes, int]]):  # B18
     form, data = files()[number]

@@ -212,7 +212,7 @@ def model_of(values: list[object]) -> dict[str, object]:
     return model
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(table=st.dictionaries(st.text(max_size=5), COLUMN, min_size=1, max_size=4), as_records=st.booleans())
 def test_the_summary_of_any_table_agrees_with_a_naive_one(table: dict[str, list[object]], as_records: bool):
     rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
