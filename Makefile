@@ -21,9 +21,10 @@ TIMELESS := tests/scheduling tests/simulation tests/storage/test_codec.py tests/
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
-demo: $(VENV)/demo.stamp ## a spoken sentence through transcription, emotion, reply and spoken answer, offline
+demo: $(VENV)/demo.stamp ## a spoken sentence through transcription, emotion, reply and voice; then an example of each type; offline
 	@scripts/system-packages flite
 	$(BIN)/async-processor talk $(DEMO_AUDIO)
+	$(BIN)/async-processor showcase
 
 test: $(VENV)/dev.stamp lint types ## lint, types and all tests but the nightly ones
 	@scripts/system-packages flite espeak-ng strace faketime
@@ -57,7 +58,7 @@ $(VENV)/created.stamp: scripts/create-venv
 
 $(VENV)/demo.stamp: pyproject.toml $(VENV)/created.stamp
 	@echo "installing what the demo needs into $(VENV)"
-	@$(PIP) install --editable '.[voice,cli,closures]'
+	@$(PIP) install --editable '.[all]'
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml $(VENV)/created.stamp

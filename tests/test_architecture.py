@@ -34,7 +34,7 @@ SEPARATE = 2
 # Optional libraries, each with the extra that installs it. Imported at first use, in one module.
 HEAVY = {
     "cloudpickle": "closures",
-    "numpy": "voice",
+    "numpy": "voice",  # and data
     "soundfile": "voice",
     "soxr": "voice",
     "pocketsphinx": "voice",
@@ -53,6 +53,8 @@ HEAVY = {
     "anthropic": "ai",
     "httpx": "hume",
     "hume_expression_measurement": "hume",
+    "duckdb": "data",
+    "pyarrow": "arrow",
     "typer": "cli",
     "rich": "cli",
     "starlette": "server",
@@ -60,6 +62,7 @@ HEAVY = {
 }
 # Modules that share a heavy library with another, or import it at their top, and why.
 SHARED_HEAVY = {
+    "processors.data_columns": "numpy, beside the audio's: columns in the form that DuckDB reads without a copy",
     "storage.arrays": "numpy, beside the audio's: arrays in payloads and results, imported when one is read",
     "cli.app": "typer reads the commands' annotations, so it is imported at the top; main() imports this at first use",
 }

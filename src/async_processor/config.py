@@ -185,6 +185,29 @@ class EmotionConfig(_Settings):
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
+class DataConfig(_Settings):
+    """Settings of the data analysis.
+
+    Attributes:
+        max_bytes: largest file accepted as bytes.
+        max_cells: most rows times columns accepted.
+        max_columns: most columns accepted.
+        max_result_rows: most rows, groups or points in a result; what a payload's ``limit`` may ask for.
+        memory_limit_mb: memory in MiB that one analysis may take in the database.
+        threads: threads that one analysis may use in the database.
+        query_timeout_s: longest time for one query to the database, in seconds.
+    """
+
+    max_bytes: int = 50_000_000
+    max_cells: int = 10_000_000
+    max_columns: int = 1_000
+    max_result_rows: int = 1_000
+    memory_limit_mb: int = 1_024
+    threads: int = 1
+    query_timeout_s: float = 30.0
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
 class ProcessorConfig(_Settings):
     """How a processor behaves. Durations in seconds, sizes in bytes unless the name says otherwise.
 
@@ -219,6 +242,7 @@ class ProcessorConfig(_Settings):
         images: settings of picture processing.
         image_generation: settings of picture generation.
         emotion: settings of emotion analysis.
+        data: settings of the data analysis.
     """
 
     reserved_slots: int = 1
@@ -251,6 +275,7 @@ class ProcessorConfig(_Settings):
     images: ImageConfig = field(default_factory=ImageConfig)
     image_generation: ImageGenerationConfig = field(default_factory=ImageGenerationConfig)
     emotion: EmotionConfig = field(default_factory=EmotionConfig)
+    data: DataConfig = field(default_factory=DataConfig)
 
 
 def _check(owner: str, name: str, hint: Any, value: Any) -> None:

@@ -41,6 +41,10 @@ BAD: list[tuple[ProcessingType, dict[str, Any], str]] = [
     (ProcessingType.IMAGE_PROCESSING, {"image_data": b"GIF89a"}, "image_data"),
     (ProcessingType.IMAGE_PROCESSING, {"image_data": PIXEL, "operation": "face_blur"}, "operation"),
     (ProcessingType.IMAGE_PROCESSING, {"image_data": PIXEL, "operations": [{"operation": "resize"}]}, "operations"),
+    (ProcessingType.DATA_ANALYTICS, {}, "data"),
+    (ProcessingType.DATA_ANALYTICS, {"data": [{"a": 10**400}]}, "data"),
+    (ProcessingType.DATA_ANALYTICS, {"data": b"junk", "format": "parquet"}, "data"),
+    (ProcessingType.DATA_ANALYTICS, {"data": [{"a": 1}], "analysis_type": "sql", "query": "DROP VIEW data"}, "query"),
     (ProcessingType.CUSTOM, {}, "processor"),
     (ProcessingType.CUSTOM, {"processor": "os.system"}, "processor"),
 ]
@@ -51,6 +55,7 @@ GOOD: dict[ProcessingType, dict[str, Any]] = {
     ProcessingType.AI_RESPONSE: {"prompt": "hello"},
     ProcessingType.IMAGE_GENERATION: {"prompt": "a bear", "size": "32x32"},
     ProcessingType.IMAGE_PROCESSING: {"image_data": PIXEL, "operation": "grayscale"},
+    ProcessingType.DATA_ANALYTICS: {"data": [{"a": 1}]},
     ProcessingType.CUSTOM: {"processor": len},
 }
 

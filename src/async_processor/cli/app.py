@@ -147,6 +147,31 @@ def retry(task_id: TaskId, store: Looked) -> None:
     raise typer.Exit(carry_out(store, task_id))
 
 
+@app.command(epilog="Exit codes: 0 all went well; 1 an example failed; 2 a setting cannot be used.")
+def doctor(
+    try_all: Annotated[bool, typer.Option("--run", help="do an example task of each type that is ready")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say for each type of task what would do it, and what is missing.
+
+    Where a hosted service is configured it is asked whether it would answer; with --run it does the example, too.
+    """
+    from .doctor import run_doctor
+
+    raise typer.Exit(run_doctor(try_all=try_all, as_json=as_json))
+
+
+@app.command(epilog="Exit codes: 0 all went well; 1 an example failed; 2 a setting cannot be used.")
+def showcase() -> None:
+    """Do an example task of each type that works here without keys, and show what came of it.
+
+    Nothing leaves the machine, whatever keys the environment holds.
+    """
+    from .showcase import run_showcase
+
+    raise typer.Exit(run_showcase())
+
+
 @app.command()
 def version() -> None:
     """Say what is installed."""

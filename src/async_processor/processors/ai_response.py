@@ -14,14 +14,18 @@ from typing import Any
 from ..clock import Clock, SystemClock
 from ..config import AIConfig, ProcessorConfig
 from ..context import TaskContext
-from ..errors import ConfigurationError
+from ..errors import AsyncProcessorError, ConfigurationError
 from ..model import LaneName, ProcessingTask
 from .chat import ChatReply
 from .chat_providers import ChatModels, Endpoint
 from .model_names import ending_model, first_current, hosted_model
 from .prompting import compose, read_payload
-from .registry import ProcessorSpec
+from .registry import ProcessorSpec, Readiness
 
+_SCRIPTED = (
+    "a script answers, and no language model: for one, set OPENAI_API_KEY or ANTHROPIC_API_KEY, and "
+    "ASYNC_PROCESSOR_AI_MODEL"
+)
 _NAME_ONE = (
     "name one in payload['model'], AIConfig.model or ASYNC_PROCESSOR_AI_MODEL (for emotions also EmotionConfig.model)"
 )
@@ -35,8 +39,19 @@ def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
     """
     responder = Responder(config.ai)
     return ProcessorSpec(
-        func=responder, is_async=True, wants_context=True, lane=LaneName.ASYNC, aclose=responder.aclose
+        func=responder,
+        is_async=True,
+        wants_context=True,
+        lane=LaneName.ASYNC,
+        aclose=responder.aclose,
+        readiness=responder.readiness,
+        example=example,
     )
+
+
+def example() -> dict[str, Any]:
+    """What a child might say. Whoever is configured answers; without anybody, the script."""
+    return {"prompt": "Hello teddy, tell me a story"}
 
 
 class Responder:
@@ -84,6 +99,26 @@ class Responder:
             AsyncProcessorError: what would go wrong.
         """
         await self._models.get()[1].check()
+
+    async def readiness(self) -> Readiness:
+        """Who would answer, and whether they could; a hosted provider is asked, by one small request at most."""
+        settings = self._settings
+        try:
+            endpoint, _ = self._models.get()
+        except ConfigurationError as error:
+            return Readiness(provider=settings.provider, offline=False, problem=str(error))
+        remarks: tuple[str, ...] = ()
+        problem = None
+        try:
+            _, remarks = choose_model(None, settings.model, endpoint, self._clock.wall().date())
+            await self.check()
+        except AsyncProcessorError as error:
+            problem = str(error)
+        if endpoint.for_want_of_another:
+            remarks = (*remarks, _SCRIPTED)
+        return Readiness(
+            provider=endpoint.provider, offline=endpoint.provider == "scripted", problem=problem, remarks=remarks
+        )
 
     async def aclose(self) -> None:
         """Close the connections of this event loop. A later call opens new ones."""

@@ -9,6 +9,7 @@ from . import (
     audio_enhancement,
     audio_transcription,
     custom,
+    data_analytics,
     emotion_providers,
     image_generation,
     image_processing,
@@ -26,6 +27,7 @@ def builtin_registry(config: ProcessorConfig) -> ProcessorRegistry:
             ProcessingType.AI_RESPONSE: ai_response.processor_spec(config),
             ProcessingType.IMAGE_GENERATION: image_generation.processor_spec(config),
             ProcessingType.IMAGE_PROCESSING: image_processing.processor_spec(config),
+            ProcessingType.DATA_ANALYTICS: data_analytics.processor_spec(config),
             ProcessingType.CUSTOM: custom.processor_spec(config),
         }
     )

@@ -14,9 +14,11 @@ from ..context import TaskContext
 from ..errors import ConfigurationError, InvalidPayloadError
 from ..model import ProcessingTask
 from . import payload as read
-from .registry import ProcessorSpec, inspect_function
+from .extras import missing_extra
+from .registry import ProcessorSpec, Readiness, inspect_function
 
 FIELD = "processor"
+PROVIDER = "payload"
 _WANTED = "a function that takes the payload, e.g. lambda payload: payload['input'] * 2"
 
 
@@ -38,7 +40,30 @@ class PayloadFunction:
 
 def processor_spec(config: ProcessorConfig) -> ProcessorSpec:  # noqa: ARG001 - all built-in processors are made so
     """The processor function for CUSTOM. How it is called is known per payload only: see ``resolve``."""
-    return ProcessorSpec(func=PayloadFunction(), is_async=False, wants_context=False, resolve=resolve)
+    return ProcessorSpec(
+        func=PayloadFunction(),
+        is_async=False,
+        wants_context=False,
+        resolve=resolve,
+        readiness=readiness,
+        example=example,
+    )
+
+
+async def readiness() -> Readiness:
+    """It always works; closures need a library to get to a process."""
+    closures = missing_extra("closures", "a lambda or closure in a worker process", "cloudpickle")
+    return Readiness(provider=PROVIDER, offline=True, remarks=() if closures is None else (closures,))
+
+
+def example() -> dict[str, Any]:
+    """A function and what it works on."""
+    return {FIELD: count_words, "text": "once upon a time"}
+
+
+def count_words(payload: Mapping[str, Any]) -> dict[str, int]:
+    """The function of the example."""
+    return {"words": len(payload["text"].split())}
 
 
 def resolve(payload: Mapping[str, Any]) -> ProcessorSpec:

@@ -308,6 +308,38 @@ async def test_check_tells_what_a_task_would_meet(server):
         await Responder(AIConfig(provider="openai"), environ={}).check()
 
 
+async def test_readiness_tells_who_would_answer_and_what_is_missing(server):
+    scripted = await Responder(AIConfig(), environ={}, clock=Noon()).readiness()
+    assert (scripted.provider, scripted.offline, scripted.problem) == ("scripted", True, None)
+    assert "OPENAI_API_KEY" in scripted.remarks[0]
+    assert (await Responder(AIConfig(provider="scripted"), environ={}).readiness()).remarks == ()
+
+    keyless = await Responder(AIConfig(provider="openai"), environ={}).readiness()
+    assert (keyless.provider, keyless.offline) == ("openai", False)
+    assert "OPENAI_API_KEY" in (keyless.problem or "")
+
+    nobody = await Responder(AIConfig(model="some-model"), environ={}, clock=Noon()).readiness()
+    assert "no provider is configured" in (nobody.problem or "")
+
+    nameless = await Responder(AIConfig(base_url=f"{server.base_url}/v1"), environ={}, clock=Noon()).readiness()
+    assert "needs the name of a model" in (nameless.problem or "")
+    assert server.received == [], "nobody is asked without need"
+
+
+async def test_readiness_asks_the_provider(server):
+    responder = Responder(AIConfig(base_url=f"{server.base_url}/v1", api_key=KEY, model="m"), environ={}, clock=Noon())
+    server.behaviour = act.refuses(401, "invalid_api_key")
+    refused = await responder.readiness()
+    server.behaviour = act.answers(200, b'{"object": "list", "data": [{"id": "m", "object": "model"}]}')
+    taken = await responder.readiness()
+    await responder.aclose()
+
+    assert "refused" in (refused.problem or "")
+    assert KEY not in (refused.problem or "")
+    assert (taken.provider, taken.offline, taken.problem) == ("openai", False, None)
+    assert len(server.received) == 2
+
+
 async def test_keys_come_from_the_environment_of_the_process_unless_told_otherwise():
     assert Responder(AIConfig())._models._environ is os.environ
 
