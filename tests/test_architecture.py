@@ -44,6 +44,9 @@ HEAVY = {
     "httpx2": "ai",
     "openai": "ai",
     "anthropic": "ai",
+    "sqlalchemy": "database",
+    "aiosqlite": "database",
+    "asyncpg": "database",
     "typer": "cli",
     "rich": "cli",
 }

@@ -90,6 +90,36 @@ class AIConfig(_Settings):
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
+class DatabaseConfig(_Settings):
+    """Settings of database operations. Tasks name a connection; where it leads stands here and nowhere else.
+
+    Attributes:
+        connections: name of each connection, and its URL: ``sqlite:///FILE``, or
+            ``postgresql://USER:PASSWORD@HOST/DATABASE``. Never shown or logged.
+        pool_size: most connections that are open to one database at a time.
+        connect_timeout_s: seconds to get a connection, a new one or one that others use.
+        statement_timeout_s: seconds for one statement, reading its rows included.
+        lock_timeout_s: seconds to wait for a lock that others hold.
+        max_rows: most rows that a task is given; the rest is cut off, and the result says so.
+        max_bytes: most bytes of rows that a task is given, and the largest single value in SQLite.
+        max_statement_chars: longest statement accepted.
+        max_statements: most statements in a transaction.
+        max_parameters: most values that one task may bind.
+    """
+
+    connections: Mapping[str, str] = field(default_factory=dict, repr=False)
+    pool_size: int = 5
+    connect_timeout_s: float = 10.0
+    statement_timeout_s: float = 30.0
+    lock_timeout_s: float = 5.0
+    max_rows: int = 10_000
+    max_bytes: int = 16_000_000
+    max_statement_chars: int = 20_000
+    max_statements: int = 50
+    max_parameters: int = 10_000
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
 class ProcessorConfig(_Settings):
     """How a processor behaves. Durations in seconds, sizes in bytes unless the name says otherwise.
 
@@ -121,6 +151,7 @@ class ProcessorConfig(_Settings):
         profile_slowest: with profiling on, how many of the slowest attempts per type keep their profile.
         speech: settings of the speech processors.
         ai: settings of the reply processor.
+        database: settings of database operations.
     """
 
     reserved_slots: int = 1
@@ -150,6 +181,7 @@ class ProcessorConfig(_Settings):
     profile_slowest: int = 3
     speech: SpeechConfig = field(default_factory=SpeechConfig)
     ai: AIConfig = field(default_factory=AIConfig)
+    database: DatabaseConfig = field(default_factory=DatabaseConfig)
 
 
 def _check(owner: str, name: str, hint: Any, value: Any) -> None:

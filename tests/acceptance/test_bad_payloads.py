@@ -25,6 +25,10 @@ BAD: list[tuple[ProcessingType, dict[str, Any], str]] = [
     (ProcessingType.AI_RESPONSE, {}, "prompt"),
     (ProcessingType.AI_RESPONSE, {"prompt": "hi", "max_tokens": 10**9}, "max_tokens"),
     (ProcessingType.AI_RESPONSE, {"prompt_template": "no such"}, "prompt_template"),
+    (ProcessingType.DATABASE_OPERATION, {}, "operation"),
+    (ProcessingType.DATABASE_OPERATION, {"operation": "delete", "table": "toys"}, "where"),
+    (ProcessingType.DATABASE_OPERATION, {"operation": "sql", "sql": "DROP TABLE toys"}, "sql"),
+    (ProcessingType.DATABASE_OPERATION, {"operation": "select", "table": "toys", "connection": "memory"}, "table"),
     (ProcessingType.CUSTOM, {}, "processor"),
     (ProcessingType.CUSTOM, {"processor": "os.system"}, "processor"),
 ]
@@ -32,6 +36,7 @@ GOOD: dict[ProcessingType, dict[str, Any]] = {
     ProcessingType.AUDIO_TRANSCRIPTION: {"audio_data": b"\0" * 32_000, "sample_rate": 16_000},
     ProcessingType.EMOTION_ANALYSIS: {"text": "I am happy"},
     ProcessingType.AI_RESPONSE: {"prompt": "hello"},
+    ProcessingType.DATABASE_OPERATION: {"connection": "memory", "operation": "sql", "sql": "SELECT 1"},
     ProcessingType.CUSTOM: {"processor": len},
 }
 
