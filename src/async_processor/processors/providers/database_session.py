@@ -51,13 +51,13 @@ class Side(Protocol):
     offline: bool
     kept_types: tuple[type, ...] | None
     changes_one_at_a_time: bool
-    runs_streams_late: bool
 
     def make_engine(self, url: URL) -> AsyncEngine: ...
     def begin(self, connection: Connection, *, changes: bool) -> Any: ...
     def limited(self, handle: Any, situation: Situation) -> AbstractAsyncContextManager[None]: ...
     async def stop(self, handle: Any, work: asyncio.Task[Any]) -> None: ...
     def kill(self, handle: Any) -> None: ...
+    def returns_rows(self, connection: Connection, statement: Any) -> bool: ...
     def adapt(self, value: Any) -> Any: ...
     def is_locked(self, error: BaseException) -> bool: ...
     def failure(self, error: BaseException, handle: Any, situation: Situation) -> AsyncProcessorError: ...
@@ -266,13 +266,11 @@ class _Work:
             raise asyncio.CancelledError
 
     def _read(self, connection: Connection, prepared: Prepared) -> StatementResult:
-        options = _STREAM if prepared.streams else {}
+        streams = prepared.reads or (prepared.is_free and self._side.returns_rows(connection, prepared.statement))
+        options = _STREAM if streams else {}
         result = connection.execute(prepared.statement, prepared.rows, execution_options=options)
-        if result.returns_rows and prepared.streams:
+        if result.returns_rows and streams:
             return self._rows(result)
-        if prepared.streams and self._side.runs_streams_late:
-            result.close()
-            result = connection.execute(prepared.statement)
         if result.returns_rows:
             keys = [_record(result.keys(), row) for row in result]
             return StatementResult(keys=keys, row_count=len(keys))

@@ -35,14 +35,18 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
 
 
 class Prepared(NamedTuple):
-    """A statement and the rows it is executed for, if it inserts any.
+    """A statement, and how to execute it.
 
-    ``streams``: its rows are what was asked for, and may be many. Otherwise they are the keys of new rows, if any.
+    Attributes:
+        rows: the rows it is executed for, if it inserts any; what it returns are their keys.
+        reads: whether what it returns is what was asked for, and may be much.
+        is_free: whether it came as SQL, so that nobody has said what it does.
     """
 
     statement: Any
     rows: list[dict[str, Any]] | None = None
-    streams: bool = False
+    reads: bool = False
+    is_free: bool = False
 
 
 class Tables:
@@ -115,7 +119,7 @@ def select(connection: Connection, *, tables: Tables, wish: Select, max_rows: in
     statement = table.select().where(*_conditions(tables, table, wish.where)).order_by(*order)
     if wish.columns:
         statement = statement.with_only_columns(*(table.c[name] for name in wish.columns))
-    return Prepared(statement.limit(limit).offset(wish.offset), streams=True)
+    return Prepared(statement.limit(limit).offset(wish.offset), reads=True)
 
 
 def insert(connection: Connection, *, tables: Tables, wish: Insert) -> Prepared:
@@ -172,7 +176,7 @@ def free(tables: Tables, wish: Sql) -> Prepared:
             "a colon that begins no parameter is written \\:",
         )
     parameters = {name: tables.adapt(value) for name, value in wish.parameters.items()}
-    return Prepared(core.free_statement(wish.text, parameters), streams=True)
+    return Prepared(core.free_statement(wish.text, parameters), is_free=True)
 
 
 def mark(connection: Connection, *, tables: Tables, table_name: str, key: str) -> Prepared:

@@ -49,9 +49,6 @@ class PostgresqlSide:
     offline = False
     kept_types: tuple[type, ...] | None = None
     changes_one_at_a_time = False
-    # asyncpg binds a cursor for a streamed statement, and the server runs it at the first fetch: one that returns no
-    # rows has not been run when that is known.
-    runs_streams_late = True
 
     def __init__(self, settings: DatabaseConfig) -> None:
         self._settings = settings
@@ -98,6 +95,13 @@ class PostgresqlSide:
         if driver is not None:
             driver.terminate()
 
+    def returns_rows(self, connection: Connection, statement: Any) -> bool:
+        """Whether a statement may be read through a cursor. One that returns no rows may not: whether it was run is
+        not certain then, nor how many rows it changed."""
+        compiled = str(statement.compile(dialect=connection.dialect))
+        driver: Any = connection.connection.dbapi_connection
+        return bool(driver.run_async(lambda asyncpg: asyncpg.prepare(compiled)).get_attributes())
+
     def adapt(self, value: Any) -> Any:
         """A value as the driver takes it: as it is."""
         return value
@@ -108,6 +112,10 @@ class PostgresqlSide:
 
     def failure(self, error: BaseException, driver: Any, situation: Situation) -> AsyncProcessorError:
         """The error for a caller."""
+        argument = next((found for item in failures.chain(error) if (found := _ARGUMENT.search(str(item)))), None)
+        if argument is not None:
+            reason = f"value {argument[1]} is not of the type that the statement takes there"
+            return failures.permanent(situation, reason)
         said = next((item for item in failures.chain(error) if isinstance(_code(item), str)), None)
         if said is None:
             return _without_code(error, driver, situation)
@@ -142,10 +150,6 @@ def _reason(said: Any, code: str, situation: Situation) -> str:
 
 def _without_code(error: BaseException, driver: Any, situation: Situation) -> AsyncProcessorError:
     """What asyncpg itself has to say."""
-    texts = [str(item) for item in failures.chain(error)]
-    argument = next((found for text in texts if (found := _ARGUMENT.search(text))), None)
-    if argument is not None:
-        return failures.permanent(situation, f"value {argument[1]} is not of the type that the statement takes there")
     if driver is not None and driver.is_closed():
         return failures.retryable(situation, "the connection was lost")
     if any(isinstance(item, TimeoutError) for item in failures.chain(error)):

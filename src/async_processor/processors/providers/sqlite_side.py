@@ -48,7 +48,6 @@ class SqliteSide:
     # SQLite has no dates and no decimals of its own; SQLAlchemy's reading of them fails on what others wrote.
     kept_types: tuple[type, ...] | None = (int, str)
     changes_one_at_a_time = True
-    runs_streams_late = False
 
     def __init__(self, settings: DatabaseConfig) -> None:
         self._settings = settings
@@ -116,6 +115,10 @@ class SqliteSide:
 
     def kill(self, guard: _Guard | None) -> None:
         """Nothing more can be done: the statement ends at its next step, whenever that is."""
+
+    def returns_rows(self, connection: Connection, statement: Any) -> bool:  # noqa: ARG002 - as the other
+        """SQLite runs a statement as far as its first row, and says then whether there are any."""
+        return True
 
     def adapt(self, value: Any) -> Any:
         """A value as one of the five kinds that SQLite has."""
