@@ -28,7 +28,8 @@ NULL_TESTS = ("is null", "is not null")
 
 # What a free statement may begin with. Schema, session and transactions are the application's, not a task's.
 SQL_VERBS = ("SELECT", "WITH", "VALUES", "INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE")
-_BEFORE_VERB = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|\(|/\*.*?\*/)*", re.DOTALL)
+# A comment within a comment is not skipped: one database takes its end for the end of both, the other does not.
+_BEFORE_VERB = re.compile(r"(?:\s|--[^\n\r]*|\(|/\*(?:(?!/\*).)*?\*/)*", re.DOTALL)
 _VERB = re.compile(r"[A-Za-z]+")
 _CHANGES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|REPLACE|MERGE)\b", re.IGNORECASE)
 

@@ -164,6 +164,8 @@ NOT_A_TASKS = [
     "/* SELECT */ DROP TABLE toys",
     "-- SELECT\nDROP TABLE toys",
     "; DROP TABLE toys",
+    "/* /* */ SELECT */ DROP TABLE toys",
+    "-- \rDROP TABLE toys --\nSELECT 1",
     "\u00a0\ufeffDROP TABLE toys",
     "",
     "--",

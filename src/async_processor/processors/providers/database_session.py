@@ -119,6 +119,7 @@ class Database:
         self.turn: AbstractAsyncContextManager[Any] = (
             asyncio.Lock() if side.changes_one_at_a_time else contextlib.nullcontext()
         )
+        self.closed = False
         self._works: dict[asyncio.Task[Any], _Work] = {}
 
     async def run(self, request: DatabaseRequest, key: str) -> list[StatementResult] | None:
@@ -150,7 +151,8 @@ class Database:
         await self.run(DatabaseRequest(connection=self.name, operation="check", statements=(), once=None), "")
 
     async def aclose(self) -> None:
-        """Stop all work and close all connections."""
+        """Stop all work and close all connections; one whose statement does not end is closed when it does."""
+        self.closed = True
         await asyncio.gather(*(self._stop(task, _CLOSE_S) for task in list(self._works)))
         await self.engine.dispose()
 
@@ -226,11 +228,15 @@ class _Work:
         async with self._database.engine.connect() as connection:
             self._situation.connected = True
             self.handle = await connection.run_sync(self._side.begin, changes=self._request.changes)
-            results = await self._statements(connection)
-            self._check_wanted()
-            self._situation.committing = True
-            await connection.commit()
-            return results
+            try:
+                results = await self._statements(connection)
+                self._check_wanted()
+                self._situation.committing = True
+                await connection.commit()
+                return results
+            finally:
+                if self._database.closed:
+                    await connection.invalidate()  # its pool is gone: nobody else would close it
 
     async def _statements(self, connection: AsyncConnection) -> list[StatementResult] | None:
         once, tables = self._request.once, self._database.tables
