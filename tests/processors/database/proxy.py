@@ -1,4 +1,4 @@
-"""A TCP proxy before a PostgreSQL server, that loses the connection when it has committed and not said so."""
+"""A TCP proxy before a PostgreSQL server: loses the connection between commit and answer, or falls silent."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _HEAD = struct.Struct("!cI")
 COMMIT_DONE = b"COMMIT\0"
 
 
-class LosingProxy:
-    """Passes everything on, until it is told to lose an answer.
+class BadProxy:
+    """Passes everything on, until it is told otherwise.
 
     Attributes:
         port: where it listens on loopback.
@@ -24,6 +24,9 @@ class LosingProxy:
     def __init__(self, target: tuple[str, int]) -> None:
         self._target = target
         self._to_lose = 0
+        self._keeps = False
+        self._talking = asyncio.Event()
+        self._talking.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.lost = 0
 
@@ -42,6 +45,14 @@ class LosingProxy:
     def lose_commits(self, count: int) -> None:
         """Break the connection instead of passing on the answers to the next COMMITs."""
         self._to_lose = count
+
+    def keep_commits(self) -> None:
+        """Fall silent when the answer to the next COMMIT is to be passed on."""
+        self._keeps = True
+
+    def fall_silent(self) -> None:
+        """Pass nothing on any more, in either direction, and close nothing: a network that is gone."""
+        self._talking.clear()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -62,6 +73,7 @@ class LosingProxy:
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
+            await self._talking.wait()
             writer.write(data)
             await writer.drain()
         writer.close()
@@ -76,6 +88,9 @@ class LosingProxy:
                 head = await reader.readexactly(_HEAD.size)
                 kind, length = _HEAD.unpack(head)
                 body = await reader.readexactly(length - 4)
+                if kind == b"C" and body == COMMIT_DONE and self._keeps:
+                    self.fall_silent()
+                await self._talking.wait()
                 if kind == b"C" and body == COMMIT_DONE and self._to_lose:
                     # The server has committed: only nobody hears of it.
                     self._to_lose -= 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.processors.database.kit import ENDLESS, outcome, processor
 
-from async_processor import TaskStatus
+from async_processor import ProcessingType, TaskStatus, create_task
 from async_processor.errors import InvalidPayloadError, PermanentError
 
 # What is tried against programs that put values into the text of a statement.
@@ -304,3 +304,18 @@ async def test_a_value_of_sqlite_is_no_larger_than_the_limit(sqlite, opened):  #
 
     for text in ("SELECT zeroblob(1000000000)", "SELECT replace(hex(zeroblob(499000)), '0', 'xx')"):
         assert "too big" in str(await call.sql_failure(text))
+
+
+async def test_after_all_of_it_the_one_slot_is_free_and_the_next_task_works(database, no_leaks):  # B13
+    hostile = [{"operation": "sql", "sql": text} for text in STACKED + NOT_A_TASKS]
+    hostile += [payload for name in HOSTILE_NAMES[:6] for payload in wherever(name)]
+    async with processor(database.url) as running:
+        tasks = [create_task(ProcessingType.DATABASE_OPERATION, payload) for payload in hostile]
+        for task in tasks:
+            await running.submit_task(task)
+        ends = [await running.wait_for_task(task.id, timeout=20) for task in tasks]
+        good = await outcome(running, {"operation": "select", "table": "toys"})
+
+    assert {(item.status, item.attempts) for item in ends} == {(TaskStatus.FAILED, 1)}
+    assert good.unwrap()["row_count"] == 3
+    assert await untouched(database)

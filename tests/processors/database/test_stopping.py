@@ -11,6 +11,7 @@ import time
 import pytest
 from tests.leaks import look
 from tests.processors.database.kit import ENDLESS, outcome, processor, until
+from tests.processors.database.proxy import BadProxy
 
 from async_processor import ProcessingType, TaskStatus, create_task
 from async_processor.processors.providers import database_session
@@ -99,6 +100,45 @@ async def test_sqlite_that_does_not_listen_holds_neither_the_slot_nor_other_task
     assert took < 0.5
     assert still, "the search is too easy for this machine to show anything"
     assert await sqlite.fetch(COUNT) == [(0,)]
+
+
+async def test_a_network_that_is_gone_holds_no_slot_and_the_server_ends_the_statement(postgresql, no_leaks):
+    server = postgresql.server
+    async with BadProxy((server.host, server.port)) as proxy:
+        url = server.url(port=proxy.port)
+        async with processor(url, statement_timeout_s=1.0, connect_timeout_s=0.2) as running:
+            await outcome(running, {"operation": "select", "table": "toys"})
+            task = create_task(ProcessingType.DATABASE_OPERATION, within(ENDLESS))
+            await running.submit_task(task)
+            await until(lambda: has_begun(postgresql))
+            proxy.fall_silent()
+
+            began = time.monotonic()
+            await running.cancel_task(task.id)
+            await running.wait_for_task(task.id)
+            bad = await outcome(running, {"operation": "select", "table": "plain"}, max_retries=0)
+            took = time.monotonic() - began
+            await until(lambda: is_quiet(postgresql))
+
+    assert (bad.status, bad.error_type) == (TaskStatus.FAILED, "ProviderError")
+    assert took < 1.0
+    assert await postgresql.fetch(COUNT) == [(0,)]
+
+
+async def test_a_connection_that_does_not_answer_any_more_is_given_up(postgresql, no_leaks):
+    server = postgresql.server
+    async with (
+        BadProxy((server.host, server.port)) as proxy,
+        processor(server.url(port=proxy.port), connect_timeout_s=0.1) as running,
+    ):
+        await outcome(running, {"operation": "select", "table": "toys"})
+        proxy.fall_silent()
+        began = time.monotonic()
+        bad = await outcome(running, {"operation": "select", "table": "toys"}, max_retries=0)
+        took = time.monotonic() - began
+
+    assert (bad.status, bad.error_type) == (TaskStatus.FAILED, "ProviderError")
+    assert took < 5.0
 
 
 async def test_what_does_not_end_when_all_is_closed_is_closed_when_it_does(sqlite, opened, monkeypatch):

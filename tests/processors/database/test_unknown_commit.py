@@ -10,18 +10,18 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.processors.database.kit import outcome, processor
-from tests.processors.database.proxy import LosingProxy
+from tests.processors.database.proxy import BadProxy
 
 from async_processor import AdvancedAsyncProcessor, ProcessingType, TaskStatus, create_task
 
 
 @contextlib.asynccontextmanager
-async def losing(postgresql, commits: int) -> AsyncIterator[tuple[AdvancedAsyncProcessor, LosingProxy]]:
+async def losing(postgresql, commits: int, **settings: float) -> AsyncIterator[tuple[AdvancedAsyncProcessor, BadProxy]]:
     """A processor whose connection leads through the proxy, warmed up."""
     server = postgresql.server
     async with (
-        LosingProxy((server.host, server.port)) as proxy,
-        processor(server.url(port=proxy.port)) as running,
+        BadProxy((server.host, server.port)) as proxy,
+        processor(server.url(port=proxy.port), **settings) as running,
     ):
         await outcome(running, {"operation": "select", "table": "plain"})
         proxy.lose_commits(commits)
@@ -39,6 +39,17 @@ async def test_a_commit_without_an_answer_is_told_as_such(postgresql, no_leaks):
     assert "whether what was done has been committed is not known" in (result.error or "")
     # It had been.
     assert good.unwrap()["rows"] == [{"a": 1, "b": None}]
+
+
+async def test_a_commit_that_is_never_answered_is_given_up_and_told_as_such(postgresql, no_leaks):  # B14
+    async with losing(postgresql, 0, statement_timeout_s=0.1, connect_timeout_s=0.1) as (running, proxy):
+        proxy.keep_commits()
+        insert = {"operation": "insert", "table": "plain", "values": {"a": 1}}
+        result = await outcome(running, insert, max_retries=0)
+
+    assert (result.status, result.error_type) == (TaskStatus.FAILED, "ProviderError")
+    assert "is not known" in (result.error or "")
+    assert await postgresql.fetch("SELECT a FROM plain") == [(1,)]
 
 
 async def test_a_plain_insert_that_is_retried_after_such_a_commit_is_there_twice(postgresql, no_leaks):  # B14

@@ -39,6 +39,8 @@ _STOP_S = 0.3
 # The same when everything is closed.
 _CLOSE_S = 2.0
 _LOCK_POLL_S = 0.01
+# On top of limits that the database or its driver keeps, before they are kept here.
+_ANSWER_S = 1.0
 # Few, because each may hold as much as the largest value.
 _CHUNK_ROWS = 50
 _STREAM = {"stream_results": True, "max_row_buffer": _CHUNK_ROWS}
@@ -225,18 +227,25 @@ class _Work:
         self.handle = None
         self._situation.connected = self._situation.committing = False
         self._rows_left, self._bytes_left = self._settings.max_rows, self._settings.max_bytes
-        async with self._database.engine.connect() as connection:
-            self._situation.connected = True
-            self.handle = await connection.run_sync(self._side.begin, changes=self._request.changes)
+        async with contextlib.AsyncExitStack() as stack:
+            # Drivers bound how long a connection may take to be made, but not whether an old one still answers.
+            async with asyncio.timeout(self._settings.connect_timeout_s + _ANSWER_S):
+                connection = await stack.enter_async_context(self._database.engine.connect())
+                self._situation.connected = True
+                self.handle = await connection.run_sync(self._side.begin, changes=self._request.changes)
             try:
                 results = await self._statements(connection)
-                self._check_wanted()
-                self._situation.committing = True
-                await connection.commit()
+                await self._commit(connection)
                 return results
             finally:
                 if self._database.closed:
                     await connection.invalidate()  # its pool is gone: nobody else would close it
+
+    async def _commit(self, connection: AsyncConnection) -> None:
+        self._check_wanted()
+        self._situation.committing = True
+        async with asyncio.timeout(self._settings.statement_timeout_s + _ANSWER_S):
+            await connection.commit()
 
     async def _statements(self, connection: AsyncConnection) -> list[StatementResult] | None:
         once, tables = self._request.once, self._database.tables
