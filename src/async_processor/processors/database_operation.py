@@ -97,14 +97,12 @@ class DatabaseOperations:
         """The database of a name; all who ask at once share one."""
         url = self._url(name)
         opened = self._open.setdefault(asyncio.get_running_loop(), {})
-        if name not in opened:
-            opened[name] = asyncio.create_task(_opened(name, url, self._settings), name=f"open database {name}")
-        try:
-            # One who gives up waiting must not take it from the others.
-            return await asyncio.shield(opened[name])
-        except AsyncProcessorError:
-            opened.pop(name, None)
-            raise
+        opening = opened.get(name)
+        if opening is None or (opening.done() and (opening.cancelled() or opening.exception() is not None)):
+            opening = asyncio.create_task(_opened(name, url, self._settings), name=f"open database {name}")
+            opened[name] = opening
+        # One who gives up waiting must not take it from the others.
+        return await asyncio.shield(opening)
 
     def _url(self, name: str) -> str:
         url = self._settings.connections.get(name, _MEMORY_URL if name == MEMORY else None)

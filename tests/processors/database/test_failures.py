@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import sys
 import time
 import traceback
 
@@ -19,6 +20,7 @@ from async_processor.errors import (
     AuthenticationError,
     ConfigurationError,
     InvalidPayloadError,
+    MissingExtraError,
     PermanentError,
     ProviderError,
 )
@@ -156,6 +158,40 @@ async def test_what_no_attempt_can_mend_is_permanent_with_the_databases_reason(c
 
         assert type(error) is PermanentError
         assert re.search(reason, str(error)), error
+
+
+async def test_a_key_that_is_missing_is_asked_for_unless_the_database_makes_it(call, database):
+    await database.execute("CREATE TABLE tags (tag text PRIMARY KEY, note text)")
+    await database.execute("CREATE TABLE kinds (kind text DEFAULT 'soft' PRIMARY KEY, note text)")
+
+    error = await call.failure(operation="insert", table="tags", values={"note": "x"})
+    made = await call(operation="insert", table="kinds", values={"note": "x"})
+
+    assert isinstance(error, InvalidPayloadError)
+    assert error.field == "values"
+    assert made["keys"] == [{"kind": "soft"}]
+
+
+async def test_a_constraint_that_commit_reports_is_permanent_and_leaves_no_doubt(postgresql, opened):
+    call = opened(postgresql.url)
+    await postgresql.execute(
+        "CREATE TABLE children (toy_id integer REFERENCES toys (id) DEFERRABLE INITIALLY DEFERRED)"
+    )
+
+    error = await call.failure(operation="insert", table="children", values={"toy_id": 99})
+
+    assert type(error) is PermanentError
+    assert "children_toy_id_fkey" in str(error)
+    assert "not known" not in str(error)
+
+
+async def test_without_the_extra_the_install_line_is_told(opened, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sqlalchemy.engine", None)
+
+    error = await opened("sqlite:///:memory:").failure(operation="sql", sql="SELECT 1")
+
+    assert type(error) is MissingExtraError
+    assert "advanced-async-processor[database]" in str(error)
 
 
 LEAKING = [

@@ -317,6 +317,18 @@ async def test_postgresql_gives_what_json_has_no_type_for_as_text(postgresql, op
     assert json.loads(json.dumps(result, allow_nan=False)) == result
 
 
+async def test_none_is_no_value_in_columns_of_json_too(postgresql, opened):
+    call = opened(postgresql.url)
+    await postgresql.execute("CREATE TABLE kinds (id serial PRIMARY KEY, j json, b jsonb)")
+
+    await call(operation="insert", table="kinds", values=[{"j": None, "b": None}, {"j": [], "b": {"a": None}}])
+    found = await call(operation="select", table="kinds", where={"j": None})
+    rest = await call(operation="select", table="kinds", where={"b": {"op": "is not null"}})
+
+    assert await postgresql.fetch("SELECT count(*) FROM kinds WHERE j IS NULL AND b IS NULL") == [(1,)]
+    assert [found["rows"], rest["rows"]] == [[{"id": 1, "j": None, "b": None}], [{"id": 2, "j": [], "b": {"a": None}}]]
+
+
 async def test_sqlite_keeps_and_gives_what_it_has_types_for(sqlite, opened):
     call = opened(sqlite.url)
     await sqlite.execute("CREATE TABLE kinds (d date, t datetime, n numeric, u uuid, j json, b boolean)")

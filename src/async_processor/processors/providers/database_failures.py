@@ -80,9 +80,14 @@ def permanent(situation: Situation, reason: str) -> PermanentError:
     return PermanentError(f"{situation.name} refuses the operation: {reason}")
 
 
-def retryable(situation: Situation, reason: str) -> ProviderError:
-    """For what another attempt may mend. A commit without an answer may have happened."""
-    doubt = "; whether what was done has been committed is not known" if situation.committing else ""
+def retryable(situation: Situation, reason: str, *, undone: bool = False) -> ProviderError:
+    """For what another attempt may mend.
+
+    Args:
+        undone: whether the database itself says that the transaction did not happen. A commit without an answer may.
+    """
+    unknown = situation.committing and not undone
+    doubt = "; whether what was done has been committed is not known" if unknown else ""
     return ProviderError(f"{situation.name} did not do the operation: {reason}{doubt}")
 
 

@@ -127,12 +127,22 @@ def insert(connection: Connection, *, tables: Tables, wish: Insert) -> Prepared:
     columns = wish.rows[0].keys()
     names = [("values", name) for name in columns] + [("conflict_columns", name) for name in wish.conflict_columns]
     table = tables.get(connection, wish.table, names)
+    _check_keys(table, columns)
     rows = [{name: tables.value("values", table.c[name], value) for name, value in row.items()} for row in wish.rows]
     statement = core.inserting(connection, table)
     if wish.upsert:
         statement = _upserting(statement, table, wish)
     keys = list(table.primary_key) or [table.c[name] for name in wish.conflict_columns]
     return Prepared(statement.returning(*keys) if keys else statement, rows)
+
+
+def _check_keys(table: Table, columns: Iterable[str]) -> None:
+    """Every part of the primary key that the database does not fill in must be there."""
+    given = set(columns)
+    for column in table.primary_key:
+        filled = column is table.autoincrement_column or column.server_default is not None
+        if not filled and column.name not in given:
+            raise read.invalid("values", "lacks a column of the primary key that has no default; send all of them")
 
 
 def _upserting(statement: Any, table: Table, wish: Insert) -> Any:

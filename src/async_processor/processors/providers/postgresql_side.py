@@ -35,6 +35,8 @@ _LIMITS = (
 # Classes of SQLSTATE, and codes, that another attempt may mend: connection, rolled back (deadlock, serialization),
 # resources, operator intervention, system error; lock not available, object in use.
 _PASSING = ("08", "40", "53", "57P", "58", "55P03", "55006")
+# Of these, what the server says only when it has undone everything.
+_UNDONE = ("40", "55")
 _CANCELLED = "57014"
 _NO_SUCH_DATABASE = "3D000"
 # Messages of these speak of the statement and the schema: syntax or access rules, features, transaction state, roles.
@@ -128,7 +130,7 @@ class PostgresqlSide:
             return failures.took_too_long(situation, self._settings.statement_timeout_s)
         reason = f"{_reason(said, code, situation)} (SQLSTATE {code})"
         if code.startswith(_PASSING):
-            return failures.retryable(situation, reason)
+            return failures.retryable(situation, reason, undone=code.startswith(_UNDONE))
         return failures.permanent(situation, reason)
 
 

@@ -89,6 +89,8 @@ def reflect(connection: Connection, name: str, *, kept_types: Collection[type] |
     from sqlalchemy.types import NullType
 
     def plain(_inspector: object, _table: object, column: Any) -> None:
+        if hasattr(column["type"], "none_as_null"):
+            column["type"].none_as_null = True  # else None would be written as JSON's null, which is a value
         if kept_types is not None and python_type(column["type"]) not in kept_types:
             column["type"] = NullType()
 

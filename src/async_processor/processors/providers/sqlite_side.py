@@ -147,7 +147,7 @@ class SqliteSide:
         if code == self._sqlite3.SQLITE_INTERRUPT and guard is not None and guard.timed_out:
             return failures.took_too_long(situation, self._settings.statement_timeout_s)
         if code in self._busy:
-            return failures.retryable(situation, "others keep it locked")
+            return failures.retryable(situation, "others keep it locked", undone=True)
         if code in self._passing:
             return failures.retryable(situation, situation.cleaned(said))
         if code == self._sqlite3.SQLITE_AUTH or "not authorized" in str(said):
