@@ -364,10 +364,14 @@ async def test_whether_it_is_ready_is_found_out_by_connecting(postgresql_server:
             await operations.aclose()
 
     ready = await readiness(default=sqlite.url)
+    remote = await readiness(default=sqlite.url, remote=postgresql_server.url())
+    absent = await readiness(default="postgresql://toys:x@127.0.0.1:1/toys")
     nothing = await readiness()
     broken = await readiness(default=sqlite.url, archive=f"sqlite:///{tmp_path}/no/such/toys.db")
 
     assert (ready.problem, ready.remarks, ready.offline) == (None, (), True)
+    assert (remote.problem, remote.offline) == (None, False)
+    assert "cannot be reached" in (absent.problem or "")
     assert nothing.problem is None
     assert "no database is configured" in nothing.remarks[0]
     assert "'archive'" in (broken.problem or "")

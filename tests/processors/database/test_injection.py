@@ -97,21 +97,29 @@ async def test_a_hostile_value_is_a_value_wherever_it_is_sent(call, database):  
     assert await database.fetch("SELECT count(*) FROM plain") == [(len(HOSTILE),)]
 
 
-def wherever(name: str) -> list[dict]:
+def as_table_and_column(name: str) -> list[dict]:
     return [
         {"operation": "select", "table": name},
+        {"operation": "update", "table": "toys", "values": {name: 1}, "all_rows": True},
+    ]
+
+
+def wherever(name: str) -> list[dict]:
+    return [
+        *as_table_and_column(name),
         {"operation": "select", "table": "toys", "columns": [name]},
         {"operation": "select", "table": "toys", "where": {name: 1}},
         {"operation": "select", "table": "toys", "order_by": [name]},
         {"operation": "insert", "table": "toys", "values": {name: 1}},
         {"operation": "upsert", "table": "toys", "values": {"name": "bear"}, "conflict_columns": [name]},
+        {"operation": "delete", "table": name, "all_rows": True},
         {"operation": "select", "table": "toys", "once": name},
     ]
 
 
 async def test_a_hostile_name_is_refused_wherever_it_is_sent(call, database):  # B13
-    for name in HOSTILE_NAMES:
-        for payload in wherever(name):
+    for number, name in enumerate(HOSTILE_NAMES):
+        for payload in wherever(name) if number < 3 else as_table_and_column(name):
             error = await call.failure(**payload)
 
             assert isinstance(error, InvalidPayloadError), payload
@@ -229,6 +237,27 @@ async def test_full_text_search_works_under_the_authorizer(sqlite, opened):
     assert found["row_count"] == 1
 
 
+async def test_what_the_schema_does_by_itself_works_under_the_authorizer(sqlite, opened):
+    call = opened(sqlite.url)
+    await sqlite.execute("""
+        CREATE TABLE games (id integer PRIMARY KEY AUTOINCREMENT, toy_id integer REFERENCES toys (id) ON DELETE CASCADE,
+                            twice integer AS (toy_id * 2));
+        CREATE TRIGGER counted AFTER INSERT ON games BEGIN INSERT INTO plain (a) VALUES (new.id); END;
+        CREATE INDEX games_by_toy ON games (abs(toy_id));
+    """)
+
+    await call(operation="insert", table="games", values=[{"toy_id": 1}, {"toy_id": 2}])
+    await call.sql("INSERT INTO games (toy_id) SELECT id FROM toys WHERE id = 3")
+    await call.sql("REPLACE INTO games (id, toy_id) VALUES (2, 3)")
+    await call(operation="delete", table="toys", where={"id": 1})
+
+    assert (await call(operation="select", table="games", order_by="id"))["rows"] == [
+        {"id": 2, "toy_id": 3, "twice": 6},
+        {"id": 3, "toy_id": 3, "twice": 6},
+    ]
+    assert await sqlite.fetch("SELECT a FROM plain") == [(1,), (2,), (3,), (2,)]
+
+
 async def test_a_setting_changed_by_a_function_does_not_lift_the_time_limit(postgresql, opened):  # B13
     call = opened(postgresql.url, statement_timeout_s=0.2)
     began = time.monotonic()
@@ -306,7 +335,7 @@ async def test_a_value_of_sqlite_is_no_larger_than_the_limit(sqlite, opened):  #
 
 async def test_after_all_of_it_the_one_slot_is_free_and_the_next_task_works(database, no_leaks):  # B13
     hostile = [{"operation": "sql", "sql": text} for text in STACKED + NOT_A_TASKS]
-    hostile += [payload for name in HOSTILE_NAMES[:6] for payload in wherever(name)]
+    hostile += [payload for name in HOSTILE_NAMES[:3] for payload in wherever(name)]
     async with processor(database.url) as running:
         tasks = [create_task(ProcessingType.DATABASE_OPERATION, payload) for payload in hostile]
         for task in tasks:

@@ -214,7 +214,7 @@ def refuses_or_reads(payload: dict) -> None:
         read_request(payload, SETTINGS)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(PAYLOADS)
 def test_no_payload_brings_about_any_other_error(payload):
     refuses_or_reads(payload)

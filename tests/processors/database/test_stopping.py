@@ -18,6 +18,7 @@ from async_processor.processors.providers import database_session
 
 # Within one step of SQLite's machine, where it listens to nobody: a search that takes a second to find nothing.
 DEAF = "SELECT instr(hex(zeroblob(1000000)), hex(zeroblob(30000)) || '1')"
+RATHER_DEAF = DEAF.replace("1000000", "500000")
 COUNT = "SELECT count(*) FROM plain"
 
 
@@ -135,7 +136,8 @@ async def test_a_network_that_is_gone_holds_no_slot_and_the_server_ends_the_stat
     assert await postgresql.fetch(COUNT) == [(0,)]
 
 
-async def test_a_connection_that_does_not_answer_any_more_is_given_up(postgresql, no_leaks):
+async def test_a_connection_that_does_not_answer_any_more_is_given_up(postgresql, no_leaks, monkeypatch):
+    monkeypatch.setattr(database_session, "_ANSWER_S", 0.1)
     server = postgresql.server
     async with (
         BadProxy((server.host, server.port)) as proxy,
@@ -155,7 +157,7 @@ async def test_what_does_not_end_when_all_is_closed_is_closed_when_it_does(sqlit
     monkeypatch.setattr(database_session, "_CLOSE_S", 0.05)
     call = opened(sqlite.url)
     await call.sql("SELECT 1")
-    working = asyncio.create_task(call(**within(DEAF)))
+    working = asyncio.create_task(call(**within(RATHER_DEAF)))
     await until(lambda: has_begun(sqlite))
     await asyncio.sleep(0.2)  # as above
 

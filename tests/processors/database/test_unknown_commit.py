@@ -13,6 +13,7 @@ from tests.processors.database.kit import outcome, processor
 from tests.processors.database.proxy import BadProxy
 
 from async_processor import AdvancedAsyncProcessor, ProcessingType, TaskStatus, create_task
+from async_processor.processors.providers import database_session
 
 
 @contextlib.asynccontextmanager
@@ -41,7 +42,8 @@ async def test_a_commit_without_an_answer_is_told_as_such(postgresql, no_leaks):
     assert good.unwrap()["rows"] == [{"a": 1, "b": None}]
 
 
-async def test_a_commit_that_is_never_answered_is_given_up_and_told_as_such(postgresql, no_leaks):  # B14
+async def test_a_commit_that_is_never_answered_is_given_up_and_told_as_such(postgresql, no_leaks, monkeypatch):  # B14
+    monkeypatch.setattr(database_session, "_ANSWER_S", 0.1)
     async with losing(postgresql, 0, statement_timeout_s=0.1, connect_timeout_s=0.1) as (running, proxy):
         proxy.keep_commits()
         insert = {"operation": "insert", "table": "plain", "values": {"a": 1}}

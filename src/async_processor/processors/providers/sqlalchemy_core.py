@@ -80,21 +80,35 @@ def table_names(connection: Connection) -> list[str]:
 
 
 def reflect(connection: Connection, name: str, *, kept_types: Collection[type] | None) -> Table:
-    """What the database says about one of its tables.
+    """What the database says about the columns and the primary key of one of its tables.
+
+    SQLAlchemy's own reflection also asks for indexes and constraints, and warns of those that it has no words for.
 
     Args:
         kept_types: of columns of other Python types only the name is taken, and their values pass as they are.
     """
-    from sqlalchemy import MetaData, Table
+    from sqlalchemy import Column, FetchedValue, MetaData, Table, inspect
     from sqlalchemy.types import NullType
 
-    def plain(_inspector: object, _table: object, column: Any) -> None:
-        if hasattr(column["type"], "none_as_null"):
-            column["type"].none_as_null = True  # else None would be written as JSON's null, which is a value
-        if kept_types is not None and python_type(column["type"]) not in kept_types:
-            column["type"] = NullType()
+    inspector = inspect(connection)
+    key = inspector.get_pk_constraint(name)["constrained_columns"]
 
-    return Table(name, MetaData(), autoload_with=connection, resolve_fks=False, listeners=[("column_reflect", plain)])
+    def column(found: Any) -> Column[Any]:
+        kind = found["type"]
+        if hasattr(kind, "none_as_null"):
+            kind.none_as_null = True  # else None would be written as JSON's null, which is a value
+        if kept_types is not None and python_type(kind) not in kept_types:
+            kind = NullType()
+        filled = any(found.get(item) is not None for item in ("default", "identity", "computed"))
+        return Column(
+            found["name"],
+            kind,
+            primary_key=found["name"] in key,
+            autoincrement=found.get("autoincrement", "auto"),
+            server_default=FetchedValue() if filled else None,
+        )
+
+    return Table(name, MetaData(), *map(column, inspector.get_columns(name)))
 
 
 def python_type(column_type: Any) -> type:

@@ -96,12 +96,12 @@ class SqliteSide:
     @contextlib.asynccontextmanager
     async def limited(self, guard: _Guard, situation: Situation) -> AsyncIterator[None]:  # noqa: ARG002 - as the other
         """For one statement of a task: the guard is up, and the clock runs."""
-        guard.closed = True
+        guard.is_up = True
         try:
             with guard.limited(self._settings.statement_timeout_s):
                 yield
         finally:
-            guard.closed = False
+            guard.is_up = False
 
     async def stop(self, guard: _Guard | None, work: asyncio.Task[Any]) -> None:
         """Have the work end: with its statement, if one may be running."""
@@ -166,7 +166,7 @@ class _Guard:
 
     def __init__(self, sqlite3: Any) -> None:
         self.driver: Any = None
-        self.closed = False
+        self.is_up = False
         """Whether what runs comes from a task; the library's own statements may do more."""
         self.stopped = False
         """Whether the task is gone."""
@@ -197,7 +197,7 @@ class _Guard:
             self._until = float("inf")
 
     def _authorize(self, action: int, first: str | None, second: str | None, *_where: str | None) -> int:
-        if not self.closed or action in self._rows:
+        if not self.is_up or action in self._rows:
             return self._ok
         if action == self._function:
             return self._deny if (second or "").lower() == "load_extension" else self._ok
