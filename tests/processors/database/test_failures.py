@@ -25,6 +25,7 @@ from async_processor.errors import (
     ProviderError,
 )
 from async_processor.processors.database_operation import DatabaseOperations, processor_spec
+from async_processor.processors.providers.database_failures import Situation
 
 CANARY = "canary-7f3a"
 
@@ -192,6 +193,18 @@ async def test_without_the_extra_the_install_line_is_told(opened, monkeypatch):
 
     assert type(error) is MissingExtraError
     assert "advanced-async-processor[database]" in str(error)
+
+
+def test_what_was_bound_is_taken_out_of_messages():
+    situation = Situation("default")
+    situation.hide({"a": "bear", "b": ["secret words", 1, None, True, ""]})
+
+    assert situation.cleaned("bear and bears: secret words, 1 of 10, None, True") == (
+        "[value] and [value]s: [value], [value] of 10, None, True"
+    )
+    assert situation.cleaned("first\nsecond: bear") == "first"
+    assert situation.cleaned("x" * 299 + "secret words") == "x" * 299 + "["
+    assert situation.cleaned("\x1b[31m\u202e") == "\\x1b[31m\\u202e"
 
 
 LEAKING = [

@@ -8,7 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from tests.processors.database.kit import TOYS
+import pytest
+from tests.processors.database.kit import TOYS, outcome, processor
 
 from async_processor.errors import InvalidPayloadError, PermanentError
 
@@ -168,6 +169,32 @@ async def test_a_statement_that_returns_no_rows_runs_once(call, database):
     await call.sql("INSERT INTO plain (a) VALUES (:a)", {"a": 1})
 
     assert await database.fetch("SELECT a FROM plain") == [(1,)]
+
+
+async def test_a_statement_whose_rows_are_cut_off_changes_all_that_it_should(database, opened):
+    call = opened(database.url, max_rows=2)
+
+    added = await call.sql(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) "
+        "INSERT INTO plain (a) SELECT i FROM n RETURNING a"
+    )
+    changed = await call.sql("UPDATE plain SET b = 'x' RETURNING a")
+
+    assert [(item["row_count"], item["truncated"]) for item in (added, changed)] == [(2, True)] * 2
+    assert await database.fetch("SELECT count(*), count(b) FROM plain") == [(200, 200)]
+
+
+async def test_postgresql_may_change_rows_within_a_query(postgresql, opened):
+    call = opened(postgresql.url, max_rows=1)
+
+    gone = await call.sql("WITH gone AS (DELETE FROM toys RETURNING name) SELECT * FROM gone")
+    merged = await call.sql(
+        "MERGE INTO plain USING (SELECT 1 AS a) s ON false WHEN NOT MATCHED THEN INSERT VALUES (s.a)"
+    )
+
+    assert (gone["row_count"], gone["truncated"]) == (1, True)
+    assert (merged["row_count"], merged["rows"]) == (None, [])
+    assert await postgresql.fetch("SELECT (SELECT count(*) FROM toys), (SELECT count(*) FROM plain)") == [(0, 1)]
 
 
 async def test_a_parameter_may_have_any_name(call):
@@ -366,6 +393,21 @@ async def test_a_text_that_is_no_date_is_refused_for_a_column_of_dates(postgresq
 
         assert isinstance(error, InvalidPayloadError)
         assert "canary" not in str(error)
+
+
+# On a processor
+
+
+@pytest.mark.parametrize(
+    "hints", [{}, {"io_bound": True}, {"cpu_intensive": True}, {"memory_intensive": True}], ids=str
+)
+async def test_it_runs_on_the_event_loop_whatever_the_hints_say(sqlite, no_leaks, hints):
+    async with processor(sqlite.url) as running:
+        result = await outcome(running, {"operation": "select", "table": "toys"}, priority="low", **hints)
+        metrics = await running.get_performance_metrics()
+
+    assert result.unwrap()["row_count"] == 3
+    assert [name for name, item in metrics["worker_stats"].items() if item["tasks_processed"]] == ["async-0"]
 
 
 # Several at once
