@@ -27,7 +27,7 @@ demo: $(VENV)/demo.stamp ## a spoken sentence through transcription, emotion, re
 	$(BIN)/async-processor showcase
 
 test: $(VENV)/dev.stamp lint types ## lint, types and all tests but the nightly ones
-	@scripts/system-packages flite espeak-ng strace faketime
+	@scripts/system-packages flite espeak-ng strace faketime postgresql:pg_ctlcluster
 	$(BIN)/python -m pytest -n auto $(TIMELESS)
 	$(BIN)/python -m pytest $(TIMELESS:%=--ignore=%)
 
@@ -39,7 +39,7 @@ types: $(VENV)/dev.stamp ## types of the package (mypy, strict)
 	$(BIN)/python -m mypy
 
 nightly: $(VENV)/dev.stamp ## the tests that take too long for every run
-	@scripts/system-packages flite espeak-ng strace faketime
+	@scripts/system-packages flite espeak-ng strace faketime postgresql:pg_ctlcluster
 	$(BIN)/python -m pytest -m nightly --timeout 3600
 
 bench: $(VENV)/bench.stamp ## the figures we claim, measured here

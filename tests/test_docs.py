@@ -212,6 +212,7 @@ def test_the_configuration_page_lists_every_setting_with_its_default_and_variabl
             (config.ImageGenerationConfig, f"{config.ENV_PREFIX}IMAGE_GENERATION_"),
             (config.EmotionConfig, f"{config.ENV_PREFIX}EMOTION_"),
             (config.DataConfig, f"{config.ENV_PREFIX}DATA_"),
+            (config.DatabaseConfig, f"{config.ENV_PREFIX}DATABASE_"),
         )
         for item in fields(owner)
         if not (isinstance(item.default_factory, type) and is_dataclass(item.default_factory))

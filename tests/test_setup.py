@@ -51,6 +51,16 @@ def test_nothing_is_done_when_the_packages_are_there(programs: Path):
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
 
+def test_a_package_may_bring_a_command_of_another_name(programs: Path):
+    provide(programs, "pg_ctlcluster", "exit 0")
+
+    there = run("system-packages", "postgresql:pg_ctlcluster", programs=programs)
+    missing = run("system-packages", "postgresql:pg_other", programs=programs)
+
+    assert there.stderr == ""
+    assert "not installed: postgresql (" in missing.stderr
+
+
 @pytest.mark.parametrize(
     ("user", "has_apt", "told"),
     [

@@ -208,6 +208,36 @@ class DataConfig(_Settings):
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
+class DatabaseConfig(_Settings):
+    """Settings of database operations. Tasks name a connection; where it leads stands here and nowhere else.
+
+    Attributes:
+        connections: name of each connection, and its URL: ``sqlite:///FILE``, or
+            ``postgresql://USER:PASSWORD@HOST/DATABASE``. Never shown or logged.
+        pool_size: most connections that are open to one database at a time.
+        connect_timeout_s: seconds to get a connection, a new one or one that others use.
+        statement_timeout_s: seconds for one statement, reading its rows included.
+        lock_timeout_s: seconds to wait for a lock that others hold.
+        max_rows: most rows that a task is given; the rest is cut off, and the result says so.
+        max_bytes: most bytes of rows that a task is given, and the largest single value in SQLite.
+        max_statement_chars: longest statement accepted.
+        max_statements: most statements in a transaction.
+        max_parameters: most values that one task may bind.
+    """
+
+    connections: Mapping[str, str] = field(default_factory=dict, repr=False)
+    pool_size: int = 5
+    connect_timeout_s: float = 10.0
+    statement_timeout_s: float = 30.0
+    lock_timeout_s: float = 5.0
+    max_rows: int = 10_000
+    max_bytes: int = 16_000_000
+    max_statement_chars: int = 20_000
+    max_statements: int = 50
+    max_parameters: int = 10_000
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
 class ProcessorConfig(_Settings):
     """How a processor behaves. Durations in seconds, sizes in bytes unless the name says otherwise.
 
@@ -243,6 +273,7 @@ class ProcessorConfig(_Settings):
         image_generation: settings of picture generation.
         emotion: settings of emotion analysis.
         data: settings of the data analysis.
+        database: settings of database operations.
     """
 
     reserved_slots: int = 1
@@ -276,6 +307,7 @@ class ProcessorConfig(_Settings):
     image_generation: ImageGenerationConfig = field(default_factory=ImageGenerationConfig)
     emotion: EmotionConfig = field(default_factory=EmotionConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    database: DatabaseConfig = field(default_factory=DatabaseConfig)
 
 
 def _check(owner: str, name: str, hint: Any, value: Any) -> None:

@@ -45,6 +45,10 @@ BAD: list[tuple[ProcessingType, dict[str, Any], str]] = [
     (ProcessingType.DATA_ANALYTICS, {"data": [{"a": 10**400}]}, "data"),
     (ProcessingType.DATA_ANALYTICS, {"data": b"junk", "format": "parquet"}, "data"),
     (ProcessingType.DATA_ANALYTICS, {"data": [{"a": 1}], "analysis_type": "sql", "query": "DROP VIEW data"}, "query"),
+    (ProcessingType.DATABASE_OPERATION, {}, "operation"),
+    (ProcessingType.DATABASE_OPERATION, {"operation": "delete", "table": "toys"}, "where"),
+    (ProcessingType.DATABASE_OPERATION, {"operation": "sql", "sql": "DROP TABLE toys"}, "sql"),
+    (ProcessingType.DATABASE_OPERATION, {"operation": "select", "table": "toys", "connection": "memory"}, "table"),
     (ProcessingType.CUSTOM, {}, "processor"),
     (ProcessingType.CUSTOM, {"processor": "os.system"}, "processor"),
 ]
@@ -56,6 +60,7 @@ GOOD: dict[ProcessingType, dict[str, Any]] = {
     ProcessingType.IMAGE_GENERATION: {"prompt": "a bear", "size": "32x32"},
     ProcessingType.IMAGE_PROCESSING: {"image_data": PIXEL, "operation": "grayscale"},
     ProcessingType.DATA_ANALYTICS: {"data": [{"a": 1}]},
+    ProcessingType.DATABASE_OPERATION: {"connection": "memory", "operation": "sql", "sql": "SELECT 1"},
     ProcessingType.CUSTOM: {"processor": len},
 }
 

@@ -10,6 +10,7 @@ from . import (
     audio_transcription,
     custom,
     data_analytics,
+    database_operation,
     emotion_providers,
     image_generation,
     image_processing,
@@ -28,6 +29,7 @@ def builtin_registry(config: ProcessorConfig) -> ProcessorRegistry:
             ProcessingType.IMAGE_GENERATION: image_generation.processor_spec(config),
             ProcessingType.IMAGE_PROCESSING: image_processing.processor_spec(config),
             ProcessingType.DATA_ANALYTICS: data_analytics.processor_spec(config),
+            ProcessingType.DATABASE_OPERATION: database_operation.processor_spec(config),
             ProcessingType.CUSTOM: custom.processor_spec(config),
         }
     )
