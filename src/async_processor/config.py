@@ -90,6 +90,20 @@ class AIConfig(_Settings):
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
+class TextConfig(_Settings):
+    """Settings of the text analysis.
+
+    Attributes:
+        max_text_chars: longest text accepted, in characters.
+        assumed_language: two-letter code of the language that a text is taken for where neither its payload nor its
+            words tell.
+    """
+
+    max_text_chars: int = 100_000
+    assumed_language: str = "en"
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
 class ProcessorConfig(_Settings):
     """How a processor behaves. Durations in seconds, sizes in bytes unless the name says otherwise.
 
@@ -121,6 +135,7 @@ class ProcessorConfig(_Settings):
         profile_slowest: with profiling on, how many of the slowest attempts per type keep their profile.
         speech: settings of the speech processors.
         ai: settings of the reply processor.
+        text: settings of the text analysis.
     """
 
     reserved_slots: int = 1
@@ -150,6 +165,7 @@ class ProcessorConfig(_Settings):
     profile_slowest: int = 3
     speech: SpeechConfig = field(default_factory=SpeechConfig)
     ai: AIConfig = field(default_factory=AIConfig)
+    text: TextConfig = field(default_factory=TextConfig)
 
 
 def _check(owner: str, name: str, hint: Any, value: Any) -> None:

@@ -25,6 +25,9 @@ BAD: list[tuple[ProcessingType, dict[str, Any], str]] = [
     (ProcessingType.AI_RESPONSE, {}, "prompt"),
     (ProcessingType.AI_RESPONSE, {"prompt": "hi", "max_tokens": 10**9}, "max_tokens"),
     (ProcessingType.AI_RESPONSE, {"prompt_template": "no such"}, "prompt_template"),
+    (ProcessingType.TEXT_ANALYSIS, {}, "text"),
+    (ProcessingType.TEXT_ANALYSIS, {"text": b"bytes"}, "text"),
+    (ProcessingType.TEXT_ANALYSIS, {"text": "hello", "analysis_type": "entities"}, "analysis_type"),
     (ProcessingType.CUSTOM, {}, "processor"),
     (ProcessingType.CUSTOM, {"processor": "os.system"}, "processor"),
 ]
@@ -32,6 +35,7 @@ GOOD: dict[ProcessingType, dict[str, Any]] = {
     ProcessingType.AUDIO_TRANSCRIPTION: {"audio_data": b"\0" * 32_000, "sample_rate": 16_000},
     ProcessingType.EMOTION_ANALYSIS: {"text": "I am happy"},
     ProcessingType.AI_RESPONSE: {"prompt": "hello"},
+    ProcessingType.TEXT_ANALYSIS: {"text": "I am happy"},
     ProcessingType.CUSTOM: {"processor": len},
 }
 

@@ -276,7 +276,6 @@ async def test_a_reply_takes_context_and_a_limit(processor: AdvancedAsyncProcess
         ProcessingType.AUDIO_ENHANCEMENT,
         ProcessingType.IMAGE_GENERATION,
         ProcessingType.IMAGE_PROCESSING,
-        ProcessingType.TEXT_ANALYSIS,
         ProcessingType.DATA_ANALYTICS,
         ProcessingType.DATABASE_OPERATION,
         ProcessingType.NOTIFICATION,
