@@ -176,5 +176,6 @@ def _result(reply: ChatReply, warnings: list[str]) -> dict[str, Any]:
         "generated": reply.generated,
         "offline": reply.offline,
         "finish_reason": reply.finish_reason,
+        "time_to_first_token_s": reply.time_to_first_token_s,
         "warnings": warnings,
     }

@@ -58,6 +58,7 @@ class ChatReply:
         finish_reason: why the reply ended.
         offline: whether it was made inside this process, without any request.
         generated: whether a language model made it.
+        time_to_first_token_s: seconds from sending the request to the first words; None where nothing was streamed.
     """
 
     text: str
@@ -67,6 +68,7 @@ class ChatReply:
     finish_reason: FinishReason
     offline: bool
     generated: bool
+    time_to_first_token_s: float | None = None
 
 
 class ChatModel(Protocol):

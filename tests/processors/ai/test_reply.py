@@ -28,7 +28,17 @@ from async_processor.model import LaneName, ProcessingType, create_task
 from async_processor.processors.ai_response import Responder, processor_spec
 from async_processor.processors.registry import inspect_function
 
-KEYS = ["response", "provider", "model", "tokens_used", "generated", "offline", "finish_reason", "warnings"]
+KEYS = [
+    "response",
+    "provider",
+    "model",
+    "tokens_used",
+    "generated",
+    "offline",
+    "finish_reason",
+    "time_to_first_token_s",
+    "warnings",
+]
 KEY = "sk-Canary0123456789abcdef"
 
 
@@ -90,6 +100,7 @@ async def test_the_guides_own_tasks_are_answered_by_the_script_and_say_so(name):
     assert result["response"]
     assert (result["provider"], result["model"], result["tokens_used"]) == ("scripted", None, None)
     assert (result["generated"], result["offline"], result["finish_reason"]) == (False, True, "stop")
+    assert result["time_to_first_token_s"] is None
     named = "gpt-3.5-turbo" in GUIDE[name].values()
     assert any("gpt-3.5-turbo" in warning for warning in result["warnings"]) is named
 
@@ -131,6 +142,7 @@ async def test_a_hosted_reply_has_the_same_keys(hosted, server, provider):
     result = await hosted(GUIDE["teddy bear"], heard("hello"), provider=provider)
 
     assert list(result) == KEYS
+    assert 0 < result.pop("time_to_first_token_s") < 20
     assert result == {
         "response": act.REPLY,
         "provider": provider,
