@@ -1,14 +1,15 @@
 """AI_RESPONSE: a reply to what a child said, or to any prompt.
 
 The result is a dict: ``response``, ``provider``, ``model``, ``tokens_used``, ``generated``, ``offline``,
-``finish_reason`` and ``warnings``. See ``docs/ai-response.md``.
+``finish_reason``, ``time_to_first_token_s``, ``moderation`` and ``warnings``. See ``docs/ai-response.md``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,14 +17,20 @@ from weakref import WeakKeyDictionary
 from ..clock import Clock, SystemClock
 from ..config import AIConfig, ProcessorConfig
 from ..context import TaskContext
-from ..errors import ConfigurationError, PermanentError
+from ..errors import AsyncProcessorError, ConfigurationError, PermanentError
 from ..model import LaneName, ProcessingTask
 from .chat import ChatModel, ChatReply
 from .chat_providers import Endpoint, choose, open_model
 from .model_names import ending_model
+from .moderation import Moderation, Moderator, Stage, moderate
+from .moderation_providers import open_moderator
 from .prompting import compose, read_payload
-from .registry import ProcessorSpec
+from .registry import ProcessorSpec, Readiness
 
+_ABOVE_ZERO = (
+    "max_tokens", "max_tokens_limit", "request_timeout_s", "max_prompt_chars", "max_response_bytes",
+    "moderation_timeout_s",
+)  # fmt: skip
 _NAME_ONE = "name one in payload['model'], AIConfig.model or ASYNC_PROCESSOR_AI_MODEL"
 
 
@@ -35,8 +42,29 @@ def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
     """
     responder = Responder(config.ai)
     return ProcessorSpec(
-        func=responder, is_async=True, wants_context=True, lane=LaneName.ASYNC, aclose=responder.aclose
+        func=responder,
+        is_async=True,
+        wants_context=True,
+        lane=LaneName.ASYNC,
+        aclose=responder.aclose,
+        readiness=responder.readiness,
+        example=lambda: {"prompt": "Say hello to a child who has just woken up."},
     )
+
+
+@dataclass(slots=True, frozen=True)
+class _Opened:
+    """Who answers and who judges on one event loop."""
+
+    endpoint: Endpoint
+    model: ChatModel
+    moderator: Moderator
+
+    async def aclose(self) -> None:
+        try:
+            await self.moderator.aclose()
+        finally:
+            await self.model.aclose()
 
 
 class Responder:
@@ -51,13 +79,13 @@ class Responder:
     def __init__(
         self, settings: AIConfig, *, environ: Mapping[str, str] | None = None, clock: Clock | None = None
     ) -> None:
-        for name in ("max_tokens", "max_tokens_limit", "request_timeout_s", "max_prompt_chars", "max_response_bytes"):
+        for name in _ABOVE_ZERO:
             if getattr(settings, name) == 0:
                 raise ConfigurationError(f"AIConfig.{name} must be above 0")
         self._settings = settings
         self._environ = os.environ if environ is None else environ
         self._clock: Clock = SystemClock() if clock is None else clock
-        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Endpoint, ChatModel]] = WeakKeyDictionary()
+        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, _Opened] = WeakKeyDictionary()
 
     async def __call__(self, task: ProcessingTask, context: TaskContext) -> dict[str, Any]:
         """Answer one task.
@@ -69,14 +97,22 @@ class Responder:
             PermanentError: no other attempt would help.
         """
         wish = read_payload(task.payload, self._settings)
-        endpoint, chat_model = self._model()
-        model, warnings = choose_model(wish.model, self._settings.model, endpoint, self._clock.wall().date())
+        opened = self._open_here()
+        model, warnings = choose_model(wish.model, self._settings.model, opened.endpoint, self._clock.wall().date())
         request, unused = compose(wish, context.dependencies, model)
         if warnings:
             # Not the warnings themselves: they name the model, which is part of the payload.
             context.logger.warning("there is a warning about the model asked for: see 'warnings' in the result")
-        reply = await chat_model.reply(request)
-        return _result(reply, [*warnings, *unused, *_remarks(reply)])
+        notes = [*warnings, *unused]
+        before = await _judge(opened.moderator, "\n".join(request.from_outside), "input", context)
+        if not before.passed:
+            return _fixed_result(before, None, notes, offline=opened.moderator.offline)
+        reply = await opened.model.reply(request)
+        after = await _judge(opened.moderator, reply.text, "output", context)
+        offline = reply.offline and opened.moderator.offline
+        if not after.passed:
+            return _fixed_result(after, reply, notes, offline=offline)
+        return _result(reply, after, [*notes, *_remarks(reply)], offline=offline)
 
     async def check(self) -> None:
         """Find out whether a reply could be had now: that key and address are set, and the provider takes them.
@@ -84,21 +120,58 @@ class Responder:
         Raises:
             AsyncProcessorError: what would go wrong.
         """
-        await self._model()[1].check()
+        opened = self._open_here()
+        await opened.moderator.check()
+        await opened.model.check()
+
+    async def readiness(self) -> Readiness:
+        """Whether replies could be had now, as ``check`` finds out."""
+        try:
+            opened = self._open_here()
+        except ConfigurationError as error:
+            return Readiness(provider=self._settings.provider, offline=False, problem=str(error))
+        try:
+            await self.check()
+            problem = None
+        except AsyncProcessorError as error:
+            problem = str(error)
+        offline = opened.endpoint.provider == "scripted" and opened.moderator.offline
+        remarks = tuple(_remarks_on(self._settings, opened.endpoint))
+        return Readiness(provider=opened.endpoint.provider, offline=offline, problem=problem, remarks=remarks)
 
     async def aclose(self) -> None:
         """Close the connections of this event loop. A later call opens new ones."""
         opened = self._open.pop(asyncio.get_running_loop(), None)
         if opened is not None:
-            await opened[1].aclose()
+            await opened.aclose()
 
-    def _model(self) -> tuple[Endpoint, ChatModel]:
+    def _open_here(self) -> _Opened:
         loop = asyncio.get_running_loop()
         opened = self._open.get(loop)
         if opened is None:
             endpoint = choose(self._settings, self._environ)
-            opened = self._open[loop] = (endpoint, open_model(endpoint, self._settings))
+            moderator = open_moderator(self._settings, endpoint, self._environ)
+            opened = self._open[loop] = _Opened(endpoint, open_model(endpoint, self._settings), moderator)
         return opened
+
+
+def _remarks_on(settings: AIConfig, endpoint: Endpoint) -> Iterator[str]:
+    if endpoint.for_want_of_another:
+        yield (
+            "no language model is configured, so a script answers: set OPENAI_API_KEY, ANTHROPIC_API_KEY or "
+            "AIConfig.base_url"
+        )
+    elif endpoint.provider != "scripted" and settings.model is None:
+        yield f"payloads must name a model, because none is configured: {_NAME_ONE}"
+    if settings.moderation == "off":
+        yield "nothing judges whether a reply is fit for a child: AIConfig.moderation is 'off'"
+
+
+async def _judge(moderator: Moderator, text: str, stage: Stage, context: TaskContext) -> Moderation:
+    found = await moderate(moderator, text, stage)
+    if found.error is not None:
+        context.logger.warning("moderation failed at the %s (%s): a fixed reply was given", stage, found.error)
+    return found
 
 
 def choose_model(
@@ -167,15 +240,37 @@ def _remarks(reply: ChatReply) -> list[str]:
     return []
 
 
-def _result(reply: ChatReply, warnings: list[str]) -> dict[str, Any]:
+def _result(reply: ChatReply, moderation: Moderation, warnings: list[str], *, offline: bool) -> dict[str, Any]:
     return {
         "response": reply.text,
         "provider": reply.provider,
         "model": reply.model,
         "tokens_used": reply.tokens_used,
         "generated": reply.generated,
-        "offline": reply.offline,
+        "offline": offline,
         "finish_reason": reply.finish_reason,
         "time_to_first_token_s": reply.time_to_first_token_s,
+        "moderation": moderation.as_dict(),
         "warnings": warnings,
+    }
+
+
+def _fixed_result(
+    moderation: Moderation, refused: ChatReply | None, warnings: list[str], *, offline: bool
+) -> dict[str, Any]:
+    """The result where a fixed reply stands for one that was not asked for, or ``refused``. Same keys."""
+    failed = (
+        [] if moderation.error is None else [f"the moderation failed ({moderation.error}): a fixed reply was given"]
+    )
+    return {
+        "response": moderation.reply,
+        "provider": "fixed",
+        "model": None,
+        "tokens_used": None if refused is None else refused.tokens_used,
+        "generated": False,
+        "offline": offline,
+        "finish_reason": "moderated",
+        "time_to_first_token_s": None if refused is None else refused.time_to_first_token_s,
+        "moderation": moderation.as_dict(),
+        "warnings": [*warnings, *failed],
     }

@@ -35,6 +35,8 @@ class ChatRequest:
         words: what was said to the companion; "" if nothing was understood.
         feeling: how the speaker seems to feel.
         age: the speaker's age in years, or None.
+        from_outside: the texts in ``message`` that came with the task, as they were before they were put in there:
+            for whoever must judge them.
     """
 
     system: str
@@ -44,6 +46,7 @@ class ChatRequest:
     words: str
     feeling: Feeling = field(default_factory=Feeling)
     age: float | None = None
+    from_outside: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

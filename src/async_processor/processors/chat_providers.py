@@ -66,7 +66,7 @@ def choose(settings: AIConfig, environ: Mapping[str, str]) -> Endpoint:
         base_url = settings.base_url or environ.get("OPENAI_BASE_URL") or None
         if not key and base_url is None:
             raise _key_missing(provider, "OPENAI_API_KEY")
-    return Endpoint(provider=provider, base_url=_checked_url(base_url), api_key=_checked_key(key or NO_KEY))
+    return Endpoint(provider=provider, base_url=checked_url(base_url), api_key=checked_key(key or NO_KEY))
 
 
 def open_model(endpoint: Endpoint, settings: AIConfig) -> ChatModel:
@@ -106,14 +106,24 @@ def _key_missing(provider: str, variable: str) -> ConfigurationError:
     )
 
 
-def _checked_key(key: str) -> str:
+def checked_key(key: str) -> str:
+    """The key, without white space round it.
+
+    Raises:
+        ConfigurationError: it is no key.
+    """
     key = key.strip()  # keys read from files end in a line break
     if not key or not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigurationError("the API key is empty or holds characters that no key has; check where it comes from")
     return key
 
 
-def _checked_url(url: str | None) -> str | None:
+def checked_url(url: str | None) -> str | None:
+    """The address, or None as it is.
+
+    Raises:
+        ConfigurationError: it is no address of a server, or holds a password.
+    """
     if url is None:
         return None
     try:

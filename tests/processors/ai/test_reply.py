@@ -26,19 +26,12 @@ from async_processor.errors import (
 )
 from async_processor.model import LaneName, ProcessingType, create_task
 from async_processor.processors.ai_response import Responder, processor_spec
-from async_processor.processors.registry import inspect_function
+from async_processor.processors.registry import Readiness, inspect_function
 
 KEYS = [
-    "response",
-    "provider",
-    "model",
-    "tokens_used",
-    "generated",
-    "offline",
-    "finish_reason",
-    "time_to_first_token_s",
-    "warnings",
-]
+    "response", "provider", "model", "tokens_used", "generated", "offline", "finish_reason", "time_to_first_token_s",
+    "moderation", "warnings",
+]  # fmt: skip
 KEY = "sk-Canary0123456789abcdef"
 
 
@@ -151,6 +144,7 @@ async def test_a_hosted_reply_has_the_same_keys(hosted, server, provider):
         "generated": True,
         "offline": False,
         "finish_reason": "stop",
+        "moderation": {"provider": "words", "stage": None, "categories": [], "error": None},
         "warnings": [],
     }
     assert server.received[0].json["model"] == "configured"
@@ -318,6 +312,33 @@ async def test_check_tells_what_a_task_would_meet(server):
 
     with pytest.raises(ConfigurationError):
         await Responder(AIConfig(provider="openai"), environ={}).check()
+
+
+async def test_readiness_tells_who_answers_and_what_is_missing(server):
+    async def readiness(environ=None, **settings):
+        responder = Responder(AIConfig(**settings), environ=environ or {})
+        found = await responder.readiness()
+        await responder.aclose()
+        return found
+
+    script = await readiness()
+    assert (script.provider, script.offline, script.problem) == ("scripted", True, None)
+    assert "OPENAI_API_KEY" in script.remarks[0]
+
+    url = f"{server.base_url}/v1"
+    assert (await readiness(base_url=url, model="m")) == Readiness(provider="openai", offline=False)
+    unnamed = await readiness(base_url=url, moderation="off")
+    assert ["name a model" in unnamed.remarks[0], "'off'" in unnamed.remarks[1]] == [True, True]
+
+    server.behaviour = act.refuses(401, "invalid_api_key")
+    assert "check the key" in (await readiness(base_url=url, model="m")).problem
+    assert "OPENAI_API_KEY" in (await readiness(provider="openai")).problem
+
+
+async def test_the_example_needs_no_key():
+    example = processor_spec(ProcessorConfig()).example()
+
+    assert (await reply_to(example))["finish_reason"] == "stop"
 
 
 async def test_keys_come_from_the_environment_of_the_process_unless_told_otherwise():

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...config import AIConfig
 from ..chat import ChatReply, ChatRequest, FinishReason
-from ..extras import needs_extra
 from . import answers
-from .bounded_http import OpenedLater, bounded_client, fetch, fetch_stream
+from .bounded_http import OpenedLater, fetch, fetch_stream
 from .event_stream import FirstToken
 from .failures import Call
+from .openai_client import open_client
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -72,15 +72,12 @@ class OpenAIChat:
         return Call(provider=self.provider, model=model, secret=self._key)
 
     def _make(self) -> AsyncOpenAI:
-        with needs_extra("ai", needed_for="AI_RESPONSE with provider 'openai'"):
-            from openai import AsyncOpenAI
         settings = self._settings
-        return AsyncOpenAI(
+        return open_client(
             api_key=self._key,
             base_url=self._base_url,
-            timeout=settings.request_timeout_s,
-            max_retries=0,  # the processor's own retries know the deadline, the jitter and the other tasks
-            http_client=bounded_client(timeout_s=settings.request_timeout_s, max_bytes=settings.max_response_bytes),
+            timeout_s=settings.request_timeout_s,
+            max_bytes=settings.max_response_bytes,
         )
 
 

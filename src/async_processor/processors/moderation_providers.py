@@ -1,0 +1,59 @@
+"""Who judges what is fit for a child: from the settings and the environment to a moderator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..config import AIConfig
+from ..errors import ConfigurationError
+from .chat_providers import NO_KEY, Endpoint, checked_key, checked_url
+from .moderation import Moderator, Stage, Verdict
+
+
+class LetsAllPass:
+    """The ``Moderator`` of those who want none."""
+
+    provider = "off"
+    offline = True
+
+    async def judge(self, _text: str, _stage: Stage) -> Verdict:
+        return Verdict(allowed=True)
+
+    async def check(self) -> None:
+        """It can always judge."""
+
+    async def aclose(self) -> None:
+        """It holds nothing open."""
+
+
+def open_moderator(settings: AIConfig, endpoint: Endpoint, environ: Mapping[str, str]) -> Moderator:
+    """The moderator of these settings. Opens no connection and loads no library.
+
+    Args:
+        endpoint: who answers: OpenAI's own key is good for both.
+
+    Raises:
+        ConfigurationError: the hosted one has no key, or key or address cannot be used.
+    """
+    if settings.moderation == "off":
+        return LetsAllPass()
+    if settings.moderation == "offline":
+        from .providers.word_moderation import WordModerator
+
+        return WordModerator()
+    from .providers.openai_moderation import VENDOR_URL, OpenAIModerator
+
+    own_server = settings.moderation_base_url is not None
+    key = settings.moderation_api_key or environ.get("OPENAI_API_KEY") or ("" if own_server else _key_of(endpoint))
+    if not key and not own_server:
+        raise ConfigurationError(
+            "AIConfig.moderation is 'openai', but there is no key for it: set OPENAI_API_KEY or "
+            "AIConfig.moderation_api_key (ASYNC_PROCESSOR_AI_MODERATION_API_KEY)"
+        )
+    url = checked_url(settings.moderation_base_url) or VENDOR_URL
+    return OpenAIModerator(settings, api_key=checked_key(key or NO_KEY), base_url=url)
+
+
+def _key_of(endpoint: Endpoint) -> str:
+    # The key of another server is nobody's but that server's.
+    return endpoint.api_key if endpoint.provider == "openai" and endpoint.at_vendor else ""
