@@ -78,8 +78,8 @@ class AIConfig(_Settings):
         moderation: who judges whether what goes to the model and what comes back is fit for a child: "offline" by
             words, "openai" by its moderation service, "off" nobody.
         moderation_base_url: address of a server with OpenAI's moderation protocol; None for OpenAI's own.
-        moderation_api_key: its key; None to take ``OPENAI_API_KEY``, or ``api_key`` where that is OpenAI's. Never
-            shown or logged.
+        moderation_api_key: its key; None to take, for OpenAI's own service, ``OPENAI_API_KEY``, or ``api_key`` where
+            that is OpenAI's. Never shown or logged.
         moderation_timeout_s: seconds for one judgement; what is not judged by then does not pass.
     """
 

@@ -307,20 +307,19 @@ def test_yake_keeps_no_words_for_later():
     assert KeywordExtractor._ultra_fast_similarity.cache_info().currsize == 0
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "text": st.text(max_size=200) | st.text(alphabet="aA. '-!\n", max_size=200) | st.integers() | st.binary(),
-            "analysis_type": st.sampled_from(["all", "sentiment", ["keywords", "language"], "x", [], 3]),
-            "max_keywords": st.integers(-2, 60) | st.floats() | st.text(max_size=3),
-            "language": st.sampled_from(["en", "de", "zh", "br", "xx", "nolang", "", 5]),
-            "another": st.integers(),
-        },
-    )
+PAYLOADS = st.fixed_dictionaries(
+    {},
+    optional={
+        "text": st.text(max_size=200) | st.text(alphabet="aA. '-!\n", max_size=200) | st.integers() | st.binary(),
+        "analysis_type": st.sampled_from(["all", "sentiment", ["keywords", "language"], "x", [], 3]),
+        "max_keywords": st.integers(-2, 60) | st.floats() | st.text(max_size=3),
+        "language": st.sampled_from(["en", "de", "zh", "br", "xx", "nolang", "", 5]),
+        "another": st.integers(),
+    },
 )
-def test_any_payload_is_analysed_or_refused(payload):  # B9, B21
+
+
+def check_payload(payload):
     try:
         request = read_request(payload, TextConfig())
     except InvalidPayloadError as error:
@@ -330,6 +329,20 @@ def test_any_payload_is_analysed_or_refused(payload):  # B9, B21
     result = analyse(**payload)
     assert result["analysed_as"] == (request.language or result["analysed_as"])
     assert "keywords" not in result or len(result["keywords"] or ()) <= request.max_keywords
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(PAYLOADS)
+def test_any_payload_is_analysed_or_refused(payload):  # B9, B21
+    check_payload(payload)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1_200)
+@settings(max_examples=20_000, suppress_health_check=[HealthCheck.too_slow])
+@given(PAYLOADS)
+def test_any_of_20_000_payloads_is_analysed_or_refused(payload):  # B9, B21
+    check_payload(payload)
 
 
 # Texts that were made to hurt. Beyond the limit is refused; up to it, time is linear.

@@ -43,17 +43,17 @@ def open_moderator(settings: AIConfig, endpoint: Endpoint, environ: Mapping[str,
         return WordModerator()
     from .providers.openai_moderation import VENDOR_URL, OpenAIModerator
 
-    own_server = settings.moderation_base_url is not None
-    key = settings.moderation_api_key or environ.get("OPENAI_API_KEY") or ("" if own_server else _key_of(endpoint))
-    if not key and not own_server:
-        raise ConfigurationError(
-            "AIConfig.moderation is 'openai', but there is no key for it: set OPENAI_API_KEY or "
-            "AIConfig.moderation_api_key (ASYNC_PROCESSOR_AI_MODERATION_API_KEY)"
-        )
-    url = checked_url(settings.moderation_base_url) or VENDOR_URL
-    return OpenAIModerator(settings, api_key=checked_key(key or NO_KEY), base_url=url)
+    key, url = settings.moderation_api_key, checked_url(settings.moderation_base_url)
+    # OpenAI's key is for OpenAI alone, and that of another server for that server.
+    if not key:
+        key = NO_KEY if url is not None else environ.get("OPENAI_API_KEY") or _vendors_key(endpoint)
+    return OpenAIModerator(settings, api_key=checked_key(key), base_url=url or VENDOR_URL)
 
 
-def _key_of(endpoint: Endpoint) -> str:
-    # The key of another server is nobody's but that server's.
-    return endpoint.api_key if endpoint.provider == "openai" and endpoint.at_vendor else ""
+def _vendors_key(endpoint: Endpoint) -> str:
+    if endpoint.provider == "openai" and endpoint.at_vendor:
+        return endpoint.api_key
+    raise ConfigurationError(
+        "AIConfig.moderation is 'openai', but there is no key for it: set OPENAI_API_KEY or "
+        "AIConfig.moderation_api_key (ASYNC_PROCESSOR_AI_MODERATION_API_KEY)"
+    )
