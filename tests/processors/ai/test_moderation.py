@@ -119,6 +119,7 @@ def test_disguises_are_seen_through(text):
 def test_phrases_are_found_across_punctuation_lines_and_slices():
     assert judged("I want,\n to... die") == ("self_harm",)
     for before in range(960, 1_010):
+        assert judged(f"{'word.' * (before // 5)}{'b' * (before % 5)},shit,{'more.' * 400}") == ("profanity",)
         assert judged(f"{'a ' * (before // 2)}{'b' * (before % 2)} i want to die " + "c " * 3_000) == ("self_harm",)
 
 
@@ -343,9 +344,10 @@ async def test_what_the_service_flags_is_stopped(moderated, server, word, stage,
 @pytest.mark.usefixtures("no_leaks")
 async def test_what_cannot_be_judged_does_not_pass(moderated, server, caplog, behaviour, kind):  # B11
     server.behaviour = behaviour
+    timeout_s = 0.5 if behaviour in (act.drips, act.never_answers) else 10.0
 
     with caplog.at_level(logging.INFO):
-        result = await moderated({"prompt": "CANARY"}, moderation_timeout_s=0.5, max_response_bytes=100_000)
+        result = await moderated({"prompt": "CANARY"}, moderation_timeout_s=timeout_s, max_response_bytes=100_000)
 
     assert (result["response"], result["finish_reason"]) == (OTHER_REPLY, "moderated")
     assert result["moderation"] == {"provider": "openai", "stage": "input", "categories": [], "error": kind.__name__}

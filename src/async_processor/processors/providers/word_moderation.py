@@ -14,11 +14,14 @@ import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ..moderation import Stage, Verdict
-from ..text_units import cleaned, pieces
+from ..text_units import cleaned
 from .child_safety_rules import RULES
 
 # Some characters stand for eighteen others.
 _SLICE_CHARS = 1_000
+# So far back from its end a slice looks for a place between two words. No word of the rules is as long.
+_LONGEST_WORD_CHARS = 100
+_BETWEEN_WORDS = frozenset(' \n\t.,;:!?()[]{}"/-')
 _MAX_PHRASE_WORDS = 8
 # Letters of other alphabets that look like Latin ones, and signs that stand for letters inside of words.
 _LOOKALIKES = str.maketrans("аеорсухіѕјһӏαεοριτυκν", "aeopcyxisjhlaeopitukv")
@@ -43,7 +46,7 @@ class WordModerator:
     async def judge(self, text: str, stage: Stage) -> Verdict:
         found: set[str] = set()
         before: list[str] = []
-        for piece in pieces(text, _SLICE_CHARS):
+        for piece in _slices(text):
             words = [*before, *plain_words(piece)]
             found.update(_categories(words, stage), _categories(spelled_out(words), stage))
             before = words[-_MAX_PHRASE_WORDS + 1 :]
@@ -55,6 +58,17 @@ class WordModerator:
 
     async def aclose(self) -> None:
         """It holds nothing open."""
+
+
+def _slices(text: str) -> Iterator[str]:
+    start = 0
+    while len(text) - start > _SLICE_CHARS:
+        limit = start + _SLICE_CHARS
+        places = (end for end in range(limit, limit - _LONGEST_WORD_CHARS, -1) if text[end] in _BETWEEN_WORDS)
+        end = next(places, limit)
+        yield text[start:end]
+        start = end
+    yield text[start:]
 
 
 def plain_words(text: str) -> list[str]:
