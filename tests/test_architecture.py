@@ -48,6 +48,8 @@ HEAVY = {
     "webrtc_noise_gain": "voice",
     "pyloudnorm": "voice",
     "faster_whisper": "whisper",
+    "yake": "text",
+    "py3langid": "text",
     "httpx2": "ai",
     "openai": "ai",
     "anthropic": "ai",

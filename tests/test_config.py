@@ -8,17 +8,13 @@ from dataclasses import fields
 
 import pytest
 
-from async_processor.config import (
-    AIConfig,
-    EmotionConfig,
-    ImageConfig,
-    ImageGenerationConfig,
-    ProcessorConfig,
-    SpeechConfig,
-)
+from async_processor.config import AIConfig, ProcessorConfig, SpeechConfig
 from async_processor.errors import ConfigurationError
 
-ALL = (ProcessorConfig, SpeechConfig, AIConfig, EmotionConfig, ImageConfig, ImageGenerationConfig)
+ALL = (
+    ProcessorConfig,
+    *(item.default_factory for item in fields(ProcessorConfig) if dataclasses.is_dataclass(item.default_factory)),
+)
 NUMBERS = [
     pytest.param(owner, item.name, id=f"{owner.__name__}.{item.name}")
     for owner in ALL

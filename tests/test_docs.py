@@ -199,23 +199,23 @@ def test_the_pages_of_errors_and_code_name_the_same_errors_in_the_same_order():
     assert listed == [(item.__name__, _standard_base(item)) for item in _tree(errors.AsyncProcessorError)]
 
 
+def _sections() -> list[tuple[type, str]]:
+    """The groups of settings within the settings, each with the beginning of its variables."""
+    return [
+        (item.default_factory, f"{config.ENV_PREFIX}{item.name.upper()}_")  # type: ignore[misc]
+        for item in fields(config.ProcessorConfig)
+        if is_dataclass(item.default_factory)
+    ]
+
+
 def test_the_configuration_page_lists_every_setting_with_its_default_and_variable():
     listed = [row[:3] for row in page("docs/configuration.md").rows() if row[0].startswith("`")]
 
     settings = [
         [f"`{item.name}`", f"`{_shown(getattr(owner(), item.name))}`", f"`{prefix}{item.name.upper()}`"]
-        for owner, prefix in (
-            (config.ProcessorConfig, config.ENV_PREFIX),
-            (config.SpeechConfig, f"{config.ENV_PREFIX}SPEECH_"),
-            (config.AIConfig, f"{config.ENV_PREFIX}AI_"),
-            (config.ImageConfig, f"{config.ENV_PREFIX}IMAGES_"),
-            (config.ImageGenerationConfig, f"{config.ENV_PREFIX}IMAGE_GENERATION_"),
-            (config.EmotionConfig, f"{config.ENV_PREFIX}EMOTION_"),
-            (config.DataConfig, f"{config.ENV_PREFIX}DATA_"),
-            (config.DatabaseConfig, f"{config.ENV_PREFIX}DATABASE_"),
-        )
+        for owner, prefix in ((config.ProcessorConfig, config.ENV_PREFIX), *_sections())
         for item in fields(owner)
-        if not (isinstance(item.default_factory, type) and is_dataclass(item.default_factory))
+        if not is_dataclass(item.default_factory)
     ]
     assert listed == settings
 

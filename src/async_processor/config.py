@@ -95,6 +95,12 @@ class AIConfig(_Settings):
             speak, leave room for their thoughts.
         max_tokens_limit: largest ``max_tokens`` accepted.
         max_response_bytes: largest answer read from a server.
+        moderation: who judges whether what goes to the model and what comes back is fit for a child: "offline" by
+            words, "openai" by its moderation service, "off" nobody.
+        moderation_base_url: address of a server with OpenAI's moderation protocol; None for OpenAI's own.
+        moderation_api_key: its key; None to take, for OpenAI's own service, ``OPENAI_API_KEY``, or ``api_key`` where
+            that is OpenAI's. Never shown or logged.
+        moderation_timeout_s: seconds for one judgement; what is not judged by then does not pass.
     """
 
     provider: Literal["auto", "openai", "anthropic", "scripted"] = "auto"
@@ -107,6 +113,24 @@ class AIConfig(_Settings):
     max_tokens: int = 300
     max_tokens_limit: int = 4_096
     max_response_bytes: int = 4_000_000
+    moderation: Literal["offline", "openai", "off"] = "offline"
+    moderation_base_url: str | None = None
+    moderation_api_key: str | None = field(default=None, repr=False)
+    moderation_timeout_s: float = 5.0
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class TextConfig(_Settings):
+    """Settings of the text analysis.
+
+    Attributes:
+        max_text_chars: longest text accepted, in characters.
+        assumed_language: two-letter code of the language that a text is taken for where neither its payload nor its
+            words tell.
+    """
+
+    max_text_chars: int = 100_000
+    assumed_language: str = "en"
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -274,6 +298,7 @@ class ProcessorConfig(_Settings):
         emotion: settings of emotion analysis.
         data: settings of the data analysis.
         database: settings of database operations.
+        text: settings of the text analysis.
     """
 
     reserved_slots: int = 1
@@ -308,6 +333,7 @@ class ProcessorConfig(_Settings):
     emotion: EmotionConfig = field(default_factory=EmotionConfig)
     data: DataConfig = field(default_factory=DataConfig)
     database: DatabaseConfig = field(default_factory=DatabaseConfig)
+    text: TextConfig = field(default_factory=TextConfig)
 
 
 def _check(owner: str, name: str, hint: Any, value: Any) -> None:

@@ -49,6 +49,9 @@ BAD: list[tuple[ProcessingType, dict[str, Any], str]] = [
     (ProcessingType.DATABASE_OPERATION, {"operation": "delete", "table": "toys"}, "where"),
     (ProcessingType.DATABASE_OPERATION, {"operation": "sql", "sql": "DROP TABLE toys"}, "sql"),
     (ProcessingType.DATABASE_OPERATION, {"operation": "select", "table": "toys", "connection": "memory"}, "table"),
+    (ProcessingType.TEXT_ANALYSIS, {}, "text"),
+    (ProcessingType.TEXT_ANALYSIS, {"text": b"bytes"}, "text"),
+    (ProcessingType.TEXT_ANALYSIS, {"text": "hello", "analysis_type": "entities"}, "analysis_type"),
     (ProcessingType.CUSTOM, {}, "processor"),
     (ProcessingType.CUSTOM, {"processor": "os.system"}, "processor"),
 ]
@@ -61,6 +64,7 @@ GOOD: dict[ProcessingType, dict[str, Any]] = {
     ProcessingType.IMAGE_PROCESSING: {"image_data": PIXEL, "operation": "grayscale"},
     ProcessingType.DATA_ANALYTICS: {"data": [{"a": 1}]},
     ProcessingType.DATABASE_OPERATION: {"connection": "memory", "operation": "sql", "sql": "SELECT 1"},
+    ProcessingType.TEXT_ANALYSIS: {"text": "I am happy"},
     ProcessingType.CUSTOM: {"processor": len},
 }
 

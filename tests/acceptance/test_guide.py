@@ -273,7 +273,6 @@ async def test_a_reply_takes_context_and_a_limit(processor: AdvancedAsyncProcess
 @pytest.mark.parametrize(
     "task_type",
     [
-        ProcessingType.TEXT_ANALYSIS,
         ProcessingType.DATA_ANALYTICS,
         ProcessingType.DATABASE_OPERATION,
         ProcessingType.NOTIFICATION,

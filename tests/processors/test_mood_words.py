@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from async_processor.processors.mood_words import _PHRASES, MAX_CHARS, NAMED_FEELINGS, normalise, read_mood
-from async_processor.processors.providers.vader_sentiment import sentiment
+from async_processor.processors.providers.vader_sentiment import polarity
 
 GOOD = [
     "I am happy today!", "i love you teddy", "you are my best friend", "i had fun at the park", "i won the game",
@@ -55,7 +55,7 @@ def test_every_listed_phrase_has_its_sentence():
 
 @pytest.mark.parametrize(("text", "valence"), LISTED)
 def test_a_listed_phrase_has_the_value_listed_where_vader_is_wrong(text, valence):
-    general = sentiment(text)
+    general = polarity(text).compound
 
     assert read_mood(text).valence == pytest.approx(valence, abs=0.005)
     assert general * valence <= 0 or abs(general) <= abs(valence) / 2
@@ -84,7 +84,7 @@ def test_only_feelings_that_the_child_says_it_has_are_named(text, feelings):
 
 
 def test_a_feeling_that_vader_does_not_know_still_counts():
-    assert sentiment("i am afraid") == 0.0
+    assert polarity("i am afraid").compound == 0.0
     assert read_mood("i am afraid").valence == -0.5
 
 

@@ -1,31 +1,35 @@
 """AI_RESPONSE: a reply to what a child said, or to any prompt.
 
 The result is a dict: ``response``, ``provider``, ``model``, ``tokens_used``, ``generated``, ``offline``,
-``finish_reason`` and ``warnings``. See ``docs/ai-response.md``.
+``finish_reason``, ``time_to_first_token_s``, ``moderation`` and ``warnings``. See ``docs/ai-response.md``.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from ..clock import Clock, SystemClock
 from ..config import AIConfig, ProcessorConfig
 from ..context import TaskContext
 from ..errors import AsyncProcessorError, ConfigurationError
 from ..model import LaneName, ProcessingTask
-from .chat import ChatReply
+from .chat import ChatModel, ChatReply
 from .chat_providers import ChatModels, Endpoint
 from .model_names import ending_model, first_current, hosted_model
+from .moderation import Moderation, Moderator, Stage, moderate
+from .moderation_providers import open_moderator
 from .prompting import compose, read_payload
 from .registry import ProcessorSpec, Readiness
 
-_SCRIPTED = (
-    "a script answers, and no language model: for one, set OPENAI_API_KEY or ANTHROPIC_API_KEY, and "
-    "ASYNC_PROCESSOR_AI_MODEL"
-)
+_ABOVE_ZERO = (
+    "max_tokens", "max_tokens_limit", "request_timeout_s", "max_prompt_chars", "max_response_bytes",
+    "moderation_timeout_s",
+)  # fmt: skip
 _NAME_ONE = (
     "name one in payload['model'], AIConfig.model or ASYNC_PROCESSOR_AI_MODEL (for emotions also EmotionConfig.model)"
 )
@@ -54,6 +58,14 @@ def example() -> dict[str, Any]:
     return {"prompt": "Hello teddy, tell me a story"}
 
 
+class _Opened(NamedTuple):
+    """Who answers and who judges on one event loop."""
+
+    endpoint: Endpoint
+    model: ChatModel
+    moderator: Moderator
+
+
 class Responder:
     """The processor function. Keeps one chat model, and so one pool of connections, per event loop.
 
@@ -66,12 +78,14 @@ class Responder:
     def __init__(
         self, settings: AIConfig, *, environ: Mapping[str, str] | None = None, clock: Clock | None = None
     ) -> None:
-        for name in ("max_tokens", "max_tokens_limit", "request_timeout_s", "max_prompt_chars", "max_response_bytes"):
+        for name in _ABOVE_ZERO:
             if getattr(settings, name) == 0:
                 raise ConfigurationError(f"AIConfig.{name} must be above 0")
         self._settings = settings
-        self._models = ChatModels(settings, os.environ if environ is None else environ)
+        self._environ = os.environ if environ is None else environ
+        self._models = ChatModels(settings, self._environ)
         self._clock: Clock = SystemClock() if clock is None else clock
+        self._moderators: WeakKeyDictionary[asyncio.AbstractEventLoop, Moderator] = WeakKeyDictionary()
 
     async def __call__(self, task: ProcessingTask, context: TaskContext) -> dict[str, Any]:
         """Answer one task.
@@ -83,14 +97,22 @@ class Responder:
             PermanentError: no other attempt would help.
         """
         wish = read_payload(task.payload, self._settings)
-        endpoint, chat_model = self._models.get()
-        model, warnings = choose_model(wish.model, self._settings.model, endpoint, self._clock.wall().date())
+        opened = self._open_here()
+        model, warnings = choose_model(wish.model, self._settings.model, opened.endpoint, self._clock.wall().date())
         request, unused = compose(wish, context.dependencies, model)
         if warnings:
             # Not the warnings themselves: they name the model, which is part of the payload.
             context.logger.warning("there is a warning about the model asked for: see 'warnings' in the result")
-        reply = await chat_model.reply(request)
-        return _result(reply, [*warnings, *unused, *_remarks(reply)])
+        notes = [*warnings, *unused]
+        before = await _judge(opened.moderator, "\n".join(request.from_outside), "input", context)
+        if not before.passed:
+            return _fixed_result(before, None, notes, offline=opened.moderator.offline)
+        reply = await opened.model.reply(request)
+        after = await _judge(opened.moderator, reply.text, "output", context)
+        offline = reply.offline and opened.moderator.offline
+        if not after.passed:
+            return _fixed_result(after, reply, notes, offline=offline)
+        return _result(reply, after, [*notes, *_remarks(reply)], offline=offline)
 
     async def check(self) -> None:
         """Find out whether a reply could be had now: that key and address are set, and the provider takes them.
@@ -98,31 +120,64 @@ class Responder:
         Raises:
             AsyncProcessorError: what would go wrong.
         """
-        await self._models.get()[1].check()
+        opened = self._open_here()
+        await opened.moderator.check()
+        await opened.model.check()
 
     async def readiness(self) -> Readiness:
         """Who would answer, and whether they could; a hosted provider is asked, by one small request at most."""
         settings = self._settings
         try:
-            endpoint, _ = self._models.get()
+            opened = self._open_here()
         except ConfigurationError as error:
             return Readiness(provider=settings.provider, offline=False, problem=str(error))
+        endpoint, problem = opened.endpoint, None
         remarks: tuple[str, ...] = ()
-        problem = None
         try:
             _, remarks = choose_model(None, settings.model, endpoint, self._clock.wall().date())
             await self.check()
         except AsyncProcessorError as error:
             problem = str(error)
-        if endpoint.for_want_of_another:
-            remarks = (*remarks, _SCRIPTED)
         return Readiness(
-            provider=endpoint.provider, offline=endpoint.provider == "scripted", problem=problem, remarks=remarks
+            provider=endpoint.provider,
+            offline=endpoint.provider == "scripted" and opened.moderator.offline,
+            problem=problem,
+            remarks=(*remarks, *_remarks_on(settings, endpoint)),
         )
 
     async def aclose(self) -> None:
         """Close the connections of this event loop. A later call opens new ones."""
-        await self._models.aclose()
+        moderator = self._moderators.pop(asyncio.get_running_loop(), None)
+        try:
+            if moderator is not None:
+                await moderator.aclose()
+        finally:
+            await self._models.aclose()
+
+    def _open_here(self) -> _Opened:
+        loop = asyncio.get_running_loop()
+        endpoint, model = self._models.get()
+        moderator = self._moderators.get(loop)
+        if moderator is None:
+            moderator = self._moderators[loop] = open_moderator(self._settings, endpoint, self._environ)
+        return _Opened(endpoint, model, moderator)
+
+
+def _remarks_on(settings: AIConfig, endpoint: Endpoint) -> Iterator[str]:
+    if endpoint.for_want_of_another:
+        yield (
+            "no language model is configured, so a script answers: set OPENAI_API_KEY, ANTHROPIC_API_KEY or "
+            "AIConfig.base_url"
+        )
+    if settings.moderation == "off":
+        yield "nothing judges whether a reply is fit for a child: AIConfig.moderation is 'off'"
+
+
+async def _judge(moderator: Moderator, text: str, stage: Stage, context: TaskContext) -> Moderation:
+    found = await moderate(moderator, text, stage)
+    if found.error is not None:
+        context.logger.warning("moderation failed at the %s (%s): a fixed reply was given", stage, found.error)
+    return found
 
 
 def choose_model(
@@ -176,14 +231,37 @@ def _remarks(reply: ChatReply) -> list[str]:
     return []
 
 
-def _result(reply: ChatReply, warnings: list[str]) -> dict[str, Any]:
+def _result(reply: ChatReply, moderation: Moderation, warnings: list[str], *, offline: bool) -> dict[str, Any]:
     return {
         "response": reply.text,
         "provider": reply.provider,
         "model": reply.model,
         "tokens_used": reply.tokens_used,
         "generated": reply.generated,
-        "offline": reply.offline,
+        "offline": offline,
         "finish_reason": reply.finish_reason,
+        "time_to_first_token_s": reply.time_to_first_token_s,
+        "moderation": moderation.as_dict(),
         "warnings": warnings,
+    }
+
+
+def _fixed_result(
+    moderation: Moderation, refused: ChatReply | None, warnings: list[str], *, offline: bool
+) -> dict[str, Any]:
+    """The result where a fixed reply stands for one that was not asked for, or ``refused``. Same keys."""
+    failed = (
+        [] if moderation.error is None else [f"the moderation failed ({moderation.error}): a fixed reply was given"]
+    )
+    return {
+        "response": moderation.reply,
+        "provider": "fixed",
+        "model": None,
+        "tokens_used": None if refused is None else refused.tokens_used,
+        "generated": False,
+        "offline": offline,
+        "finish_reason": "moderated",
+        "time_to_first_token_s": None if refused is None else refused.time_to_first_token_s,
+        "moderation": moderation.as_dict(),
+        "warnings": [*warnings, *failed],
     }

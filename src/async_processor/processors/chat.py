@@ -37,6 +37,8 @@ class ChatRequest:
         words: what was said to the companion; "" if nothing was understood.
         feeling: how the speaker seems to feel.
         age: the speaker's age in years, or None.
+        from_outside: the texts in ``message`` that came with the task, as they were before they were put in there:
+            for whoever must judge them.
     """
 
     system: str
@@ -47,6 +49,7 @@ class ChatRequest:
     words: str
     feeling: Feeling = field(default_factory=Feeling)
     age: float | None = None
+    from_outside: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -61,6 +64,7 @@ class ChatReply:
         finish_reason: why the reply ended.
         offline: whether it was made inside this process, without any request.
         generated: whether a language model made it.
+        time_to_first_token_s: seconds from sending the request to the first words; None where nothing was streamed.
     """
 
     text: str
@@ -70,6 +74,7 @@ class ChatReply:
     finish_reason: FinishReason
     offline: bool
     generated: bool
+    time_to_first_token_s: float | None = None
 
 
 class ChatModel(Protocol):

@@ -7,9 +7,10 @@ wrong are listed here with a value of their own. English only.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .providers.vader_sentiment import sentiment
+from .providers.vader_sentiment import Polarity, polarity
 
 MAX_CHARS = 5_000
 _MAX_DECORATED_CHARS = 500
@@ -82,44 +83,71 @@ class WordMood:
         valence: from -1.0 (unpleasant) to 1.0 (pleasant).
         feelings: what the speaker calls its own feeling, in the order said, each once.
         words: how many words there were.
+        positive, negative, neutral: shares of the words, together 1.0; all 0.0 where there is nothing to judge.
     """
 
     valence: float
     feelings: tuple[str, ...]
     words: int
+    positive: float
+    negative: float
+    neutral: float
 
 
-def read_mood(text: str) -> WordMood:
+@dataclass(slots=True, frozen=True)
+class _Found:
+    """A listed phrase in a text: its value, the feeling it gives away, and how many words it has."""
+
+    value: float
+    feeling: str | None
+    words: int
+
+
+def read_mood(text: str, *, extra: str = "voice") -> WordMood:
     """Judge what was said; at most ``MAX_CHARS`` characters of it.
 
     Raises:
-        MissingExtraError: the extra "voice" is not installed.
+        MissingExtraError: ``extra``, which brings VADER, is not installed.
     """
     text = text[:MAX_CHARS]
     plain = normalise(text)
     rest, phrases = _take_phrases(plain)
-    values = [value for value, _ in phrases]
-    feelings = dict.fromkeys(feeling for _, feeling in phrases if feeling is not None)
+    words = len(plain.split())
+    feelings = dict.fromkeys(item.feeling for item in phrases if item.feeling is not None)
     feelings.update(dict.fromkeys(_own_feelings(plain)))
     # VADER makes use of capitals, exclamation marks and emoji, where there are any left. In a long text it spends
     # seconds on them.
-    general = sentiment(text if rest == plain and len(text) <= _MAX_DECORATED_CHARS else rest)
-    if abs(general) >= NEUTRAL:
-        values.append(general)
+    general = polarity(text if rest == plain and len(text) <= _MAX_DECORATED_CHARS else rest, extra)
+    values = [item.value for item in phrases]
+    if abs(general.compound) >= NEUTRAL:
+        values.append(general.compound)
     if not values:
-        values = [_FEELINGS[feeling][0] for feeling in feelings]
+        phrases = [_Found(_FEELINGS[feeling][0], feeling, words=1) for feeling in feelings]
+        values = [item.value for item in phrases]
     valence = sum(values) / len(values) if values else 0.0
-    return WordMood(valence, tuple(feelings), len(plain.split()))
+    return WordMood(valence, tuple(feelings), words, *_shares(phrases, general, words))
 
 
-def _take_phrases(plain: str) -> tuple[str, list[tuple[float, str | None]]]:
+def _shares(phrases: Sequence[_Found], general: Polarity, words: int) -> tuple[float, float, float]:
+    """Positive, negative and neutral: the words of listed phrases as those have it, the other words as VADER has it."""
+    positive = sum(item.words for item in phrases if item.value > 0)
+    negative = sum(item.words for item in phrases if item.value < 0)
+    if not positive and not negative:
+        return general.positive, general.negative, general.neutral
+    others = max(0, words - positive - negative)
+    positive_share = (positive + others * general.positive) / words
+    negative_share = (negative + others * general.negative) / words
+    return positive_share, negative_share, max(0.0, 1.0 - positive_share - negative_share)
+
+
+def _take_phrases(plain: str) -> tuple[str, list[_Found]]:
     """The text without the listed phrases, whose words VADER would count the wrong way round, and what they say."""
     found = []
     for match in _PATTERN.finditer(plain):
         _, value, feeling = _PHRASES[int(str(match.lastgroup)[1:])]
         # "there are no monsters under my bed" says nothing bad; "don't laugh at me" does.
         if feeling != _DENIABLE or not _DENIED.search(plain, max(0, match.start() - 40), match.start()):
-            found.append((value, feeling))
+            found.append(_Found(value, feeling, len(match[0].split())))
     return _PATTERN.sub("", plain), found
 
 

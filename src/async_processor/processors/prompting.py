@@ -138,6 +138,7 @@ def compose(wish: Wish, dependencies: DependencyResults, model: str | None) -> t
         words=words,
         feeling=facts.feeling,
         age=facts.age,
+        from_outside=tuple(text for text in (wish.prompt, *facts.known().values()) if isinstance(text, str)),
     )
     return request, facts.warnings
 

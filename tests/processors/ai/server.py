@@ -11,6 +11,7 @@ import json
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 REPLY = "Hello, little friend!"
@@ -168,7 +169,90 @@ def measured(*windows: dict[str, float]) -> dict[str, Any]:
     }
 
 
+def streamed(path: str, text: str | None = REPLY, *, finish: str | None = None, model: str = "test-model") -> list[Any]:
+    """The same answer in events, in the protocol that the path belongs to; the text comes in three pieces."""
+    cuts = [0, len(text or "") // 3, 2 * len(text or "") // 3, len(text or "")]
+    pieces = [(text or "")[start:end] for start, end in pairwise(cuts)]
+    if path.endswith("/chat/completions"):
+        chunk = {"id": "c1", "object": "chat.completion.chunk", "model": model}
+        deltas = [{"role": "assistant", "content": ""}, *({"content": piece} for piece in pieces)]
+        events = [{**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+        events.append({**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": finish or "stop"}]})
+        usage = {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17}
+        return [*events, {**chunk, "choices": [], "usage": usage}, "[DONE]"]
+    start = {
+        "id": "m1",
+        "type": "message",
+        "model": model,
+        "content": [],
+        "usage": {"input_tokens": 12, "output_tokens": 1},
+    }
+    block = [
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "ping"},
+        *(
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
+            for piece in pieces
+        ),
+        {"type": "content_block_stop", "index": 0},
+    ]
+    return [
+        {"type": "message_start", "message": start},
+        *([] if text is None else block),
+        {"type": "message_delta", "delta": {"stop_reason": finish or "end_turn"}, "usage": {"output_tokens": 5}},
+        {"type": "message_stop"},
+    ]
+
+
+def event(data: Any) -> bytes:
+    """One server-sent event, as both vendors write it."""
+    kind = f"event: {data['type']}\n" if isinstance(data, dict) and "type" in data else ""
+    return f"{kind}data: {data if isinstance(data, str) else json.dumps(data)}\n\n".encode()
+
+
+async def begin_stream(exchange: Exchange) -> None:
+    await exchange.send(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+
+
+async def send_piece(exchange: Exchange, data: bytes) -> None:
+    """One chunk of a chunked body; without data, its end."""
+    await exchange.send(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+
+
+def streams(*events: Any, ends: bool = True) -> Behaviour:
+    """Sends these events, and its body's end if it is to be there."""
+
+    async def behave(exchange: Exchange) -> None:
+        await begin_stream(exchange)
+        for data in events:
+            await send_piece(exchange, data if isinstance(data, bytes) else event(data))
+        if ends:
+            await send_piece(exchange, b"")
+        else:
+            await exchange.client_left()
+
+    return behave
+
+
 def says(text: str | None = REPLY, **options: Any) -> Behaviour:
+    """A right answer: streamed to whoever asks for that."""
+
+    async def behave(exchange: Exchange) -> None:
+        path = exchange.received.path
+        # Hume is sent a form with a recording in it, and never asked to stream.
+        if path.endswith(("/chat/completions", "/messages")) and exchange.received.json.get("stream"):
+            await streams(*streamed(path, text, **options))(exchange)
+        else:
+            await exchange.answer(200, json.dumps(completion(path, text, **options)).encode())
+
+    return behave
+
+
+def says_at_once(text: str | None = REPLY, **options: Any) -> Behaviour:
+    """A right answer of a server that does not stream, though it is asked to."""
+
     async def behave(exchange: Exchange) -> None:
         await exchange.answer(200, json.dumps(completion(exchange.received.path, text, **options)).encode())
 
@@ -223,6 +307,32 @@ async def endless_headers(exchange: Exchange) -> None:
     await exchange.send(b"HTTP/1.1 200 OK\r\n")
     while True:
         await exchange.send(b"X-Filler: " + b"x" * 10_000 + b"\r\n")
+
+
+async def streams_without_end(exchange: Exchange) -> None:
+    """Comments, which keep a connection alive, and nothing else."""
+    await begin_stream(exchange)
+    while True:
+        await send_piece(exchange, b": still there\n\n" * 4_096)
+
+
+async def one_line_without_end(exchange: Exchange) -> None:
+    await begin_stream(exchange)
+    await send_piece(exchange, b"data: ")
+    while True:
+        await send_piece(exchange, b"x" * 65_536)
+
+
+async def drips_a_stream(exchange: Exchange) -> None:
+    """A reply of which every piece is right, a little at a time and for ever."""
+    await begin_stream(exchange)
+    start, *_ = streamed(exchange.received.path)
+    await send_piece(exchange, event(start))
+    choice = {"delta": {"content": "a"}}
+    piece = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "a"}, "choices": [choice]}
+    while True:
+        await send_piece(exchange, event(piece))
+        await asyncio.sleep(0.02)  # the drip itself
 
 
 async def drips(exchange: Exchange) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from async_processor.errors import PermanentError, ProviderError
 from async_processor.processors.providers import anthropic_chat, openai_chat
+from async_processor.processors.providers.answers import json_object
 from async_processor.processors.providers.failures import Call, retry_after_seconds
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -41,7 +42,7 @@ ERROR = JSON | st.fixed_dictionaries(
 
 def check_reply(read_reply, content: bytes) -> None:
     try:
-        reply = read_reply(content, "asked")
+        reply = read_reply(json_object(content, "someone"), "asked")
     except (ProviderError, PermanentError):
         return
 

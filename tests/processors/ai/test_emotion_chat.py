@@ -139,11 +139,13 @@ async def test_rules_and_words_are_sent_with_the_schema_in_the_vendors_own_form_
     if judge.provider == "openai":
         assert sent["response_format"]["json_schema"] == {"name": "answer", "strict": True, "schema": SCHEMA}
         assert sent["messages"][0]["content"] == RULES
-        assert sent.keys() == {"model", "messages", "response_format", "max_completion_tokens"}
+        assert sent.keys() == {
+            "model", "messages", "response_format", "max_completion_tokens", "stream", "stream_options"
+        }  # fmt: skip
     else:
         assert sent["output_config"] == {"format": {"type": "json_schema", "schema": SCHEMA}}
         assert sent["system"] == RULES
-        assert sent.keys() == {"model", "messages", "system", "output_config", "max_tokens"}
+        assert sent.keys() == {"model", "messages", "system", "output_config", "max_tokens", "stream"}
     assert sent["messages"][-1]["role"] == "user"
     assert json.loads(sent["messages"][-1]["content"]) == {"child_said": "nobody wants to play with me"}
     assert b"CANARY" not in received.body

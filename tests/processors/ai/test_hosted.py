@@ -78,7 +78,7 @@ async def test_one_request_is_sent_with_rules_message_limit_and_key_and_no_tools
     assert KEY in sent.headers.get("authorization", "") + sent.headers.get("x-api-key", "")
     assert "You are a toy bear." in sent.body.decode()
     assert sent.json["messages"][-1] == {"role": "user", "content": "Say hello."}
-    assert sent.json.keys() <= {"model", "messages", "system", limit}
+    assert sent.json.keys() <= {"model", "messages", "system", limit, "stream", "stream_options"}
 
 
 async def test_no_cookie_is_kept(server):

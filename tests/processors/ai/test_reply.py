@@ -28,7 +28,10 @@ from async_processor.model import LaneName, ProcessingType, create_task
 from async_processor.processors.ai_response import Responder, processor_spec
 from async_processor.processors.registry import inspect_function
 
-KEYS = ["response", "provider", "model", "tokens_used", "generated", "offline", "finish_reason", "warnings"]
+KEYS = [
+    "response", "provider", "model", "tokens_used", "generated", "offline", "finish_reason", "time_to_first_token_s",
+    "moderation", "warnings",
+]  # fmt: skip
 KEY = "sk-Canary0123456789abcdef"
 
 
@@ -90,6 +93,7 @@ async def test_the_guides_own_tasks_are_answered_by_the_script_and_say_so(name):
     assert result["response"]
     assert (result["provider"], result["model"], result["tokens_used"]) == ("scripted", None, None)
     assert (result["generated"], result["offline"], result["finish_reason"]) == (False, True, "stop")
+    assert result["time_to_first_token_s"] is None
     named = "gpt-3.5-turbo" in GUIDE[name].values()
     assert any("gpt-3.5-turbo" in warning for warning in result["warnings"]) is named
 
@@ -131,6 +135,7 @@ async def test_a_hosted_reply_has_the_same_keys(hosted, server, provider):
     result = await hosted(GUIDE["teddy bear"], heard("hello"), provider=provider)
 
     assert list(result) == KEYS
+    assert 0 < result.pop("time_to_first_token_s") < 20
     assert result == {
         "response": act.REPLY,
         "provider": provider,
@@ -139,6 +144,7 @@ async def test_a_hosted_reply_has_the_same_keys(hosted, server, provider):
         "generated": True,
         "offline": False,
         "finish_reason": "stop",
+        "moderation": {"provider": "words", "stage": None, "categories": [], "error": None},
         "warnings": [],
     }
     assert server.received[0].json["model"] == "configured"
@@ -338,6 +344,23 @@ async def test_readiness_asks_the_provider(server):
     assert KEY not in (refused.problem or "")
     assert (taken.provider, taken.offline, taken.problem) == ("openai", False, None)
     assert len(server.received) == 2
+
+
+async def test_readiness_says_when_nothing_judges_the_replies(server):
+    responder = Responder(
+        AIConfig(base_url=f"{server.base_url}/v1", model="m", moderation="off"), environ={}, clock=Noon()
+    )
+
+    (remark,) = (await responder.readiness()).remarks
+    await responder.aclose()
+
+    assert "'off'" in remark
+
+
+async def test_the_example_needs_no_key():
+    example = processor_spec(ProcessorConfig()).example()
+
+    assert (await reply_to(example))["finish_reason"] == "stop"
 
 
 async def test_keys_come_from_the_environment_of_the_process_unless_told_otherwise():

@@ -40,6 +40,11 @@ def unusable(provider: str) -> ProviderError:
     return ProviderError(f"{provider} answered with JSON that holds no reply")
 
 
+def ended_early(provider: str) -> ProviderError:
+    """The error for a stream that ended before the reply did."""
+    return ProviderError(f"{provider} ended its answer in the middle")
+
+
 def reply(
     *, provider: str, text: str, finish_reason: FinishReason, asked: str | None, model: object, tokens: int | None
 ) -> ChatReply:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...config import AIConfig
 from ..chat import ChatReply, ChatRequest, FinishReason
 from ..extras import needs_extra
 from . import answers
-from .bounded_http import OpenedLater, bounded_client, fetch
+from .bounded_http import OpenedLater, bounded_client, fetch, fetch_stream
+from .event_stream import FirstToken
 from .failures import Call
 
 if TYPE_CHECKING:
@@ -46,19 +48,24 @@ class AnthropicChat:
         form: dict[str, Any] = {}
         if request.schema is not None:
             form = {"output_config": {"format": {"type": "json_schema", "schema": request.schema}}}
-        content = await fetch(
-            lambda: client.messages.with_raw_response.create(
+        call = self._call(request.model)
+        streamed = StreamedMessage(call)
+        content = await fetch_stream(
+            lambda: client.messages.with_streaming_response.create(
                 model=request.model or "",
                 system=request.system,
                 messages=[{"role": "user", "content": request.message}],
                 max_tokens=request.max_tokens,
                 timeout=self._settings.request_timeout_s,
+                stream=True,
                 **form,
             ),
-            self._call(request.model),
+            streamed,
+            call,
             self._settings.request_timeout_s,
         )
-        return read_reply(content, request.model)
+        body = streamed.message() if content is None else answers.json_object(content, self.provider)
+        return replace(read_reply(body, request.model), time_to_first_token_s=streamed.watch.first_s)
 
     async def check(self) -> None:
         client = await self._opened.get()
@@ -86,9 +93,50 @@ class AnthropicChat:
         )
 
 
-def read_reply(content: bytes, asked: str | None) -> ChatReply:
+class StreamedMessage:
+    """A ``Collector`` of the events of a message."""
+
+    def __init__(self, call: Call) -> None:
+        self.watch = FirstToken()
+        self._call = call
+        self._texts: list[str] = []
+        self._finish: object = None
+        self._model: object = None
+        self._usage: dict[str, object] = {}
+
+    def add(self, data: bytes) -> bool:
+        event = answers.json_object(data, AnthropicChat.provider)
+        kind = event.get("type")
+        if kind == "error":
+            raise self._call.streamed_failure(event)
+        message, delta = _mapping(event.get("message")), _mapping(event.get("delta"))
+        if kind == "message_start":
+            self._model = message.get("model")
+            self._usage.update(_mapping(message.get("usage")))
+        elif kind == "content_block_delta" and delta.get("type") == "text_delta":
+            self._take(delta.get("text"))
+        elif kind == "message_delta":
+            self._finish = delta.get("stop_reason")
+            self._usage.update(_mapping(event.get("usage")))
+        return kind == "message_stop"
+
+    def _take(self, text: object) -> None:
+        if isinstance(text, str) and text:
+            self.watch.seen()
+            self._texts.append(text)
+
+    def message(self) -> Mapping[str, Any]:
+        """The same reply, as a server sends it that does not stream."""
+        content = [{"type": "text", "text": "".join(self._texts)}]
+        return {"content": content, "stop_reason": self._finish, "model": self._model, "usage": self._usage}
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def read_reply(body: Mapping[str, Any], asked: str | None) -> ChatReply:
     """The reply in a message. Blocks that are not text are not looked at: no tool was offered."""
-    body = answers.json_object(content, AnthropicChat.provider)
     blocks = body.get("content")
     if not isinstance(blocks, list):
         raise answers.unusable(AnthropicChat.provider)

@@ -11,18 +11,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from ...errors import AsyncProcessorError, ProviderError
+from .answers import ended_early
+from .event_stream import Collector, event_data, is_event_stream
 from .failures import Call
 
 if TYPE_CHECKING:
     import httpx2
 
+
+# A server that has said all has this long, in seconds, to end its answer before its connection is closed instead.
+_AFTERMATH_S = 0.2
 
 Client = TypeVar("Client")
 
@@ -188,6 +195,49 @@ async def fetch(send: Callable[[], Awaitable[Any]], call: Call, timeout_s: float
         failure = call.failure(error)
     # Raised out here, so that it drags no foreign exception along: their texts may hold the key or the prompt.
     raise failure
+
+
+async def fetch_stream(
+    send: Callable[[], AbstractAsyncContextManager[Any]], collector: Collector, call: Call, timeout_s: float
+) -> bytes | None:
+    """Make one call with a client library, and hand its answer to ``collector`` event by event as it comes.
+
+    The bounds are those of ``fetch``: one deadline for the whole reply, however slowly it drips, and ``max_bytes``.
+
+    Returns:
+        the whole body where the server did not stream, for whoever asked to read; else None.
+
+    Raises:
+        ProviderError: as ``fetch``, or the stream ended before the reply was complete.
+        PermanentError: the provider refused the request for good.
+    """
+    failure: AsyncProcessorError
+    try:
+        async with asyncio.timeout(timeout_s), send() as answer:
+            response = answer.http_response
+            if not is_event_stream(response.headers):
+                body: bytes = await response.aread()
+                return body
+            events = event_data(response.aiter_bytes())
+            async for data in events:
+                if collector.add(data):
+                    await _to_its_end(events)
+                    return None
+        failure = ended_early(call.provider)
+    except TimeoutError:
+        failure = ProviderError(f"{call.provider} did not answer within {timeout_s:g} s")
+    except Exception as error:  # noqa: BLE001 - a border: what a client library raises for hostile answers has no list
+        failure = call.failure(error)
+    # Raised out here for the same reason as in ``fetch``.
+    raise failure
+
+
+async def _to_its_end(events: AsyncIterator[bytes]) -> None:
+    """Read what follows a complete reply, which should be nothing: only then is its connection of use to the next."""
+    with contextlib.suppress(TimeoutError, ProviderError):
+        async with asyncio.timeout(_AFTERMATH_S):
+            async for _ in events:
+                pass
 
 
 async def request(

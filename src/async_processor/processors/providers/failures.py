@@ -25,6 +25,12 @@ logger = logging.getLogger("async_processor.providers")
 # Statuses below 500 that another attempt may mend: timeout, conflict, too early, too many requests.
 _RETRYABLE = frozenset({408, 409, 425, 429})
 _NO_MONEY = frozenset({"insufficient_quota", "billing_error", "billing_hard_limit_reached"})
+# What vendors call an error in a stream, and the status that it would have come with before one. Others are 500.
+_STATUS_OF = {
+    "invalid_request_error": 400, "authentication_error": 401, "invalid_api_key": 401, "billing_error": 402,
+    "permission_error": 403, "not_found_error": 404, "model_not_found": 404, "request_too_large": 413,
+    "rate_limit_error": 429, "rate_limit_exceeded": 429, "insufficient_quota": 429, "overloaded_error": 529,
+}  # fmt: skip
 _CODE = re.compile(r"[a-z][a-z0-9_.]{1,63}", re.ASCII)
 _LONGEST_WAIT_S = 1e9
 _SHOWN_CHARS = 500
@@ -78,6 +84,11 @@ class Call:
         if status in _RETRYABLE or status >= 500:
             return ProviderError(shown, retry_after=_retry_after(headers))
         return PermanentError(f"{shown}{self._hint(status, code, body)}")
+
+    def streamed_failure(self, body: object) -> AsyncProcessorError:
+        """The error for one that came in the middle of an answer, where the status has already been success."""
+        code, _ = _code_and_text(body)
+        return self.refusal(_STATUS_OF.get(code or "", 500), body, {})
 
     def _hint(self, status: int, code: str | None, body: object) -> str:
         if 300 <= status < 400:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...config import AIConfig
 from ..chat import ChatReply, ChatRequest, FinishReason
 from . import answers
-from .bounded_http import OpenedLater, fetch
+from .bounded_http import OpenedLater, fetch, fetch_stream
+from .event_stream import FirstToken
 from .failures import Call
 from .openai_client import openai_client
 
@@ -42,19 +44,25 @@ class OpenAIChat:
         if request.schema is not None:
             form = {"name": "answer", "strict": True, "schema": request.schema}
             limit["response_format"] = {"type": "json_schema", "json_schema": form}
-        content = await fetch(
-            lambda: client.chat.completions.with_raw_response.create(
+        call = self._call(request.model)
+        streamed = StreamedCompletion(call)
+        content = await fetch_stream(
+            lambda: client.chat.completions.with_streaming_response.create(
                 model=request.model or "",
                 messages=[
                     {"role": "system", "content": request.system},
                     {"role": "user", "content": request.message},
                 ],
+                stream=True,
+                stream_options={"include_usage": True},
                 **limit,
             ),
-            self._call(request.model),
+            streamed,
+            call,
             self._settings.request_timeout_s,
         )
-        return read_reply(content, request.model)
+        body = streamed.completion() if content is None else answers.json_object(content, self.provider)
+        return replace(read_reply(body, request.model), time_to_first_token_s=streamed.watch.first_s)
 
     async def check(self) -> None:
         client = await self._opened.get()
@@ -77,9 +85,49 @@ class OpenAIChat:
         )
 
 
-def read_reply(content: bytes, asked: str | None) -> ChatReply:
+class StreamedCompletion:
+    """A ``Collector`` of the chunks of a chat completion."""
+
+    def __init__(self, call: Call) -> None:
+        self.watch = FirstToken()
+        self._call = call
+        self._texts: list[str] = []
+        self._refusals: list[str] = []
+        self._finish: object = None
+        self._model: object = None
+        self._usage: object = None
+
+    def add(self, data: bytes) -> bool:
+        if data.strip() == b"[DONE]":
+            return True
+        chunk = answers.json_object(data, OpenAIChat.provider)
+        if chunk.get("error"):
+            raise self._call.streamed_failure(chunk)
+        self._model = chunk.get("model") or self._model
+        self._usage = chunk.get("usage") or self._usage
+        choices = chunk.get("choices")
+        first = choices[0] if isinstance(choices, list) and choices else None
+        if isinstance(first, Mapping):
+            self._finish = first.get("finish_reason") or self._finish
+            self._take(first.get("delta"))
+        return False
+
+    def _take(self, delta: object) -> None:
+        for name, kept in (("content", self._texts), ("refusal", self._refusals)):
+            text = delta.get(name) if isinstance(delta, Mapping) else None
+            if isinstance(text, str) and text:
+                self.watch.seen()
+                kept.append(text)
+
+    def completion(self) -> Mapping[str, Any]:
+        """The same reply, as a server sends it that does not stream."""
+        message = {"content": "".join(self._texts), "refusal": "".join(self._refusals)}
+        choice = {"message": message, "finish_reason": self._finish}
+        return {"choices": [choice], "model": self._model, "usage": self._usage}
+
+
+def read_reply(body: Mapping[str, Any], asked: str | None) -> ChatReply:
     """The reply in a chat completion. Calls of tools are not looked at: none was offered."""
-    body = answers.json_object(content, OpenAIChat.provider)
     choices = body.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     message = first.get("message") if isinstance(first, Mapping) else None
