@@ -44,6 +44,10 @@ HEAVY = {
     "httpx2": "ai",
     "openai": "ai",
     "anthropic": "ai",
+    "aiosmtplib": "notify",
+    "apprise": "notify",
+    "requests": "notify",
+    "urllib3": "notify",
     "typer": "cli",
     "rich": "cli",
 }

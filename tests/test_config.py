@@ -8,10 +8,10 @@ from dataclasses import fields
 
 import pytest
 
-from async_processor.config import AIConfig, ProcessorConfig, SpeechConfig
+from async_processor.config import AIConfig, NotifyConfig, ProcessorConfig, SpeechConfig
 from async_processor.errors import ConfigurationError
 
-ALL = (ProcessorConfig, SpeechConfig, AIConfig)
+ALL = (ProcessorConfig, SpeechConfig, AIConfig, NotifyConfig)
 NUMBERS = [
     pytest.param(owner, item.name, id=f"{owner.__name__}.{item.name}")
     for owner in ALL

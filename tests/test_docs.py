@@ -207,9 +207,10 @@ def test_the_configuration_page_lists_every_setting_with_its_default_and_variabl
             (config.ProcessorConfig, config.ENV_PREFIX),
             (config.SpeechConfig, f"{config.ENV_PREFIX}SPEECH_"),
             (config.AIConfig, f"{config.ENV_PREFIX}AI_"),
+            (config.NotifyConfig, f"{config.ENV_PREFIX}NOTIFY_"),
         )
         for item in fields(owner)
-        if item.name not in ("speech", "ai")
+        if item.name not in ("speech", "ai", "notify")
     ]
     assert listed == settings
 

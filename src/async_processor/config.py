@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 from .errors import ConfigurationError
 
 ENV_PREFIX = "ASYNC_PROCESSOR_"
+_SWITCH = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False, "1": True, "0": False}
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -90,6 +91,31 @@ class AIConfig(_Settings):
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
+class NotifyConfig(_Settings):
+    """Settings of notifications.
+
+    Attributes:
+        channels: by name, the address (URL) that a channel sends by. Holds passwords: never shown or logged.
+        allow_private_networks: whether webhooks and push services may be on this machine or in a private network.
+        retry_unknown: whether a mail or vendor's message that may have been delivered is sent again.
+        timeout_s: seconds for handing over one message; for an SMS, to one number.
+        max_recipients: most recipients of one message.
+        max_message_chars: longest message accepted, and longest HTML.
+        max_attachments: most files with one mail.
+        max_attachment_bytes: largest size of all files of one mail together.
+    """
+
+    channels: Mapping[str, str] = field(default_factory=dict, repr=False)
+    allow_private_networks: bool = False
+    retry_unknown: bool = False
+    timeout_s: float = 30.0
+    max_recipients: int = 50
+    max_message_chars: int = 100_000
+    max_attachments: int = 10
+    max_attachment_bytes: int = 10_000_000
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
 class ProcessorConfig(_Settings):
     """How a processor behaves. Durations in seconds, sizes in bytes unless the name says otherwise.
 
@@ -121,6 +147,7 @@ class ProcessorConfig(_Settings):
         profile_slowest: with profiling on, how many of the slowest attempts per type keep their profile.
         speech: settings of the speech processors.
         ai: settings of the reply processor.
+        notify: settings of notifications.
     """
 
     reserved_slots: int = 1
@@ -150,6 +177,7 @@ class ProcessorConfig(_Settings):
     profile_slowest: int = 3
     speech: SpeechConfig = field(default_factory=SpeechConfig)
     ai: AIConfig = field(default_factory=AIConfig)
+    notify: NotifyConfig = field(default_factory=NotifyConfig)
 
 
 def _check(owner: str, name: str, hint: Any, value: Any) -> None:
@@ -181,6 +209,8 @@ def _parse(variable: str, hint: Any, text: str) -> Any:
         return None
     if typing.get_origin(hint) is Mapping:
         return _parse_mapping(variable, text)
+    if bool in wanted:
+        return _parse_switch(variable, text)
     try:
         if int in wanted:
             return int(text)
@@ -189,6 +219,13 @@ def _parse(variable: str, hint: Any, text: str) -> Any:
     except ValueError:
         raise ConfigurationError(f"{variable} must be a number, not {text!r}") from None
     return text
+
+
+def _parse_switch(variable: str, text: str) -> bool:
+    word = text.strip().lower()
+    if word not in _SWITCH:
+        raise ConfigurationError(f"{variable} must be one of {', '.join(_SWITCH)}, not {text!r}")
+    return _SWITCH[word]
 
 
 def _parse_mapping(variable: str, text: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from tests.processors.ai.server import LoopbackServer, answers
 
 from async_processor import AdvancedAsyncProcessor, ProcessingType, ProcessorConfig, TaskStatus, create_task
 
@@ -25,6 +26,9 @@ BAD: list[tuple[ProcessingType, dict[str, Any], str]] = [
     (ProcessingType.AI_RESPONSE, {}, "prompt"),
     (ProcessingType.AI_RESPONSE, {"prompt": "hi", "max_tokens": 10**9}, "max_tokens"),
     (ProcessingType.AI_RESPONSE, {"prompt_template": "no such"}, "prompt_template"),
+    (ProcessingType.NOTIFICATION, {}, "message"),
+    (ProcessingType.NOTIFICATION, {"message": "hello", "channel": "nowhere"}, "channel"),
+    (ProcessingType.NOTIFICATION, {"message": "hello", "subject": "a\r\nBcc: b@example.org"}, "subject"),
     (ProcessingType.CUSTOM, {}, "processor"),
     (ProcessingType.CUSTOM, {"processor": "os.system"}, "processor"),
 ]
@@ -32,6 +36,7 @@ GOOD: dict[ProcessingType, dict[str, Any]] = {
     ProcessingType.AUDIO_TRANSCRIPTION: {"audio_data": b"\0" * 32_000, "sample_rate": 16_000},
     ProcessingType.EMOTION_ANALYSIS: {"text": "I am happy"},
     ProcessingType.AI_RESPONSE: {"prompt": "hello"},
+    ProcessingType.NOTIFICATION: {"message": "hello"},
     ProcessingType.CUSTOM: {"processor": len},
 }
 
@@ -39,10 +44,19 @@ GOOD: dict[ProcessingType, dict[str, Any]] = {
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def processor() -> AsyncIterator[AdvancedAsyncProcessor]:
     # One slot each: a slot that stayed taken would keep the good task waiting for ever.
-    config = ProcessorConfig.from_env({"ASYNC_PROCESSOR_AI_PROVIDER": "scripted"})
+    receiver = LoopbackServer(answers(200, {}))
+    await receiver.start()
+    config = ProcessorConfig.from_env(
+        {
+            "ASYNC_PROCESSOR_AI_PROVIDER": "scripted",
+            "ASYNC_PROCESSOR_NOTIFY_CHANNELS": f'{{"receiver": "json://127.0.0.1:{receiver.port}/"}}',
+            "ASYNC_PROCESSOR_NOTIFY_ALLOW_PRIVATE_NETWORKS": "true",
+        }
+    )
     made = AdvancedAsyncProcessor(1, 1, 1, config=config)
     async with made:
         yield made
+    await receiver.aclose()
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -55,8 +55,14 @@ class OpenedLater(Generic[Client]):
             await client.close()
 
 
-def bounded_client(*, timeout_s: float, max_bytes: int) -> httpx2.AsyncClient:
-    """An HTTP client with the bounds above but the deadline, which ``fetch`` keeps."""
+def bounded_client(*, timeout_s: float, max_bytes: int, proxies: bool = True) -> httpx2.AsyncClient:
+    """An HTTP client with the bounds above but the deadline, which ``fetch`` keeps.
+
+    Args:
+        timeout_s: seconds for each step of a request.
+        max_bytes: largest answer read.
+        proxies: whether it goes by the environment's proxies. They look names up themselves.
+    """
     # Comes with both client libraries, so it is there whenever one of them is.
     import httpx2
 
@@ -68,6 +74,8 @@ def bounded_client(*, timeout_s: float, max_bytes: int) -> httpx2.AsyncClient:
     client = httpx2.AsyncClient(
         timeout=timeout_s,
         follow_redirects=False,
+        # With a transport of its own a client asks the environment for certificates only, and not for proxies.
+        transport=None if proxies else httpx2.AsyncHTTPTransport(),
         event_hooks={"request": [_prepare], "response": [limit]},
     )
     return client
