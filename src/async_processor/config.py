@@ -64,7 +64,8 @@ class AIConfig(_Settings):
     """Settings of the reply generator.
 
     Attributes:
-        provider: "auto" goes by the keys in the environment and falls back to the offline companion.
+        provider: "auto" goes by the keys in the environment and falls back to the offline companion; else "openai",
+            "anthropic", "scripted", or what another package brings.
         model: model name for the hosted provider. There is no default: vendors switch names off.
         base_url: address of the server, for OpenAI's protocol usually ending in ``/v1``; None to take
             ``OPENAI_BASE_URL`` or ``ANTHROPIC_BASE_URL``, or else the vendor's own.
@@ -78,7 +79,7 @@ class AIConfig(_Settings):
         max_response_bytes: largest answer read from a server.
     """
 
-    provider: Literal["auto", "openai", "anthropic", "scripted"] = "auto"
+    provider: str = "auto"
     model: str | None = None
     base_url: str | None = None
     api_key: str | None = field(default=None, repr=False)

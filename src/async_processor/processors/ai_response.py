@@ -22,6 +22,7 @@ from .chat import ChatModel, ChatReply
 from .chat_providers import Endpoint, choose, open_model
 from .model_names import ending_model
 from .prompting import compose, read_payload
+from .provider_registry import checked
 from .registry import ProcessorSpec
 
 _NAME_ONE = "name one in payload['model'], AIConfig.model or ASYNC_PROCESSOR_AI_MODEL"
@@ -75,7 +76,7 @@ class Responder:
         if warnings:
             # Not the warnings themselves: they name the model, which is part of the payload.
             context.logger.warning("there is a warning about the model asked for: see 'warnings' in the result")
-        reply = await chat_model.reply(request)
+        reply = checked(await chat_model.reply(request), ChatReply, endpoint.provider)
         return _result(reply, [*warnings, *unused, *_remarks(reply)])
 
     async def check(self) -> None:
@@ -109,6 +110,7 @@ def choose_model(
     A payload's wish goes first, then the configured name. A name that its vendor has switched off gives way to the
     configured one, with a warning; at the vendor's own service, without another name, it is refused before it is sent.
     The script answers in place of a named model only where it was chosen, or where nobody has that model any more.
+    A provider that another package brings knows its own models.
 
     Raises:
         ConfigurationError: no model is named at all; or one is, and there is nobody who might have it.
@@ -119,6 +121,8 @@ def choose_model(
             _refuse_current(wished, configured, today)
         return None, _scripted_warnings(wished or configured, today)
     name = wished or configured
+    if endpoint.brought:
+        return name, ()
     if name is None:
         raise ConfigurationError(f"provider {endpoint.provider!r} needs the name of a model: {_NAME_ONE}")
     ending = ending_model(name)

@@ -5,6 +5,7 @@
 | ``smtp``, ``smtps`` | mail | aiosmtplib |
 | ``json``, ``jsons`` | a JSON document to a server of one's own | httpx2 |
 | those of ``VENDORS`` | SMS and push messages | apprise |
+| any other | | a provider that another package brings |
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Who answers: from the settings and the environment to a chat model.
 
-1. ``AIConfig.provider``, where it is not "auto".
+1. ``AIConfig.provider``, where it is not "auto"; one that another package brings can be named here only.
 2. A server that the settings name (``base_url``): OpenAI's protocol.
 3. ``OPENAI_API_KEY`` or ``OPENAI_BASE_URL``; then ``ANTHROPIC_API_KEY``.
 4. Nobody: the scripted companion.
@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 from urllib.parse import urlsplit
 
 from ..config import AIConfig
 from ..errors import ConfigurationError
 from .chat import ChatModel
+from .provider_registry import BUILT_IN, ProviderKind, registry
 
 # Client libraries want a key; servers of one's own mostly look at none.
 NO_KEY = "no-key-needed"
@@ -27,21 +27,26 @@ class Endpoint:
     """Who answers, and how to get there.
 
     Attributes:
-        provider: "openai", "anthropic" or "scripted".
+        provider: "openai", "anthropic", "scripted", or the name of one that another package brings.
         base_url: address of the server; None for the vendor's own.
         api_key: the key. Never shown.
         for_want_of_another: whether it was not chosen, but is what is left where nothing is configured.
     """
 
-    provider: Literal["openai", "anthropic", "scripted"]
+    provider: str
     base_url: str | None = None
     api_key: str = field(default="", repr=False)
     for_want_of_another: bool = False
 
     @property
+    def brought(self) -> bool:
+        """Whether another package brings it: then it knows its own keys, addresses and models."""
+        return self.provider not in BUILT_IN[ProviderKind.CHAT_MODEL]
+
+    @property
     def at_vendor(self) -> bool:
         """Whether the vendor itself answers, so that what it switched off cannot."""
-        if self.provider == "scripted":
+        if self.provider == "scripted" or self.brought:
             return False
         host = (urlsplit(self.base_url).hostname or "") if self.base_url else _VENDOR_HOSTS[0]
         return any(host == vendor or host.endswith(f".{vendor}") for vendor in _VENDOR_HOSTS)
@@ -56,6 +61,8 @@ def choose(settings: AIConfig, environ: Mapping[str, str]) -> Endpoint:
     provider = _provider(settings, environ)
     if provider == "scripted":
         return Endpoint(provider=provider, for_want_of_another=settings.provider == "auto")
+    if provider not in BUILT_IN[ProviderKind.CHAT_MODEL]:
+        return Endpoint(provider=provider)
     if provider == "anthropic":
         key = settings.api_key or environ.get("ANTHROPIC_API_KEY")
         base_url = settings.base_url or environ.get("ANTHROPIC_BASE_URL") or None
@@ -70,7 +77,11 @@ def choose(settings: AIConfig, environ: Mapping[str, str]) -> Endpoint:
 
 
 def open_model(endpoint: Endpoint, settings: AIConfig) -> ChatModel:
-    """A chat model. Opens no connection and loads no library before its first request."""
+    """A chat model. Opens no connection and loads no library before its first request.
+
+    Raises:
+        ConfigurationError: it is to be brought by another package, and none does; lists those there are.
+    """
     # Imported here and only the one that is needed: whoever imports the package should not wait for all of them.
     if endpoint.provider == "openai":
         from .providers.openai_chat import OpenAIChat
@@ -80,12 +91,15 @@ def open_model(endpoint: Endpoint, settings: AIConfig) -> ChatModel:
         from .providers.anthropic_chat import AnthropicChat
 
         return AnthropicChat(settings, api_key=endpoint.api_key, base_url=endpoint.base_url)
+    if endpoint.brought:
+        brought: ChatModel = registry.make(ProviderKind.CHAT_MODEL, endpoint.provider, settings)
+        return brought
     from .providers.scripted_chat import ScriptedChat
 
     return ScriptedChat()
 
 
-def _provider(settings: AIConfig, environ: Mapping[str, str]) -> Literal["openai", "anthropic", "scripted"]:
+def _provider(settings: AIConfig, environ: Mapping[str, str]) -> str:
     if settings.provider != "auto":
         return settings.provider
     if settings.base_url or environ.get("OPENAI_API_KEY") or environ.get("OPENAI_BASE_URL"):

@@ -19,6 +19,7 @@ from . import recipients
 from .channels import Kind, kind_of
 from .notifier import Attachment, Delivery, Notification, Notifier
 from .notifiers import open_channel
+from .provider_registry import checked
 from .registry import ProcessorSpec, Readiness
 
 MAX_SUBJECT_CHARS = 500
@@ -182,7 +183,8 @@ class Sender:
         request = read_request(task.payload, self._settings)
         if request.channel is None:
             raise ConfigurationError(_NO_CHANNEL)
-        delivery = await self._notifier(request.channel).send(
+        notifier = self._notifier(request.channel)
+        answer = await notifier.send(
             Notification(
                 key=context.idempotency_key,
                 message=request.message,
@@ -192,6 +194,7 @@ class Sender:
                 attachments=request.attachments,
             )
         )
+        delivery = checked(answer, Delivery, notifier.provider)
         if delivery.refused:
             context.logger.warning("the message was refused for %d recipients: see the result", len(delivery.refused))
         return _result(request.channel, delivery)

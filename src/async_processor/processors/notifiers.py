@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from ..config import NotifyConfig
+from ..errors import ConfigurationError
 from .channels import (
     MAIL_SCHEMES,
     VENDORS,
     WEBHOOK_SCHEMES,
-    known_schemes,
     read_mail_server,
     read_webhook,
     scheme_of,
     unusable,
 )
 from .notifier import Notifier
+from .provider_registry import ProviderKind, registry
 
 
 def open_channel(name: str, url: str, settings: NotifyConfig) -> Notifier:
@@ -36,4 +37,9 @@ def open_channel(name: str, url: str, settings: NotifyConfig) -> Notifier:
         from .providers.apprise_vendor import AppriseVendor
 
         return AppriseVendor(name, url, settings)
-    raise unusable(name, f"has the scheme {scheme[:20]!r}, which is none of {', '.join(known_schemes())}")
+    try:
+        registry.find(ProviderKind.NOTIFIER, scheme)
+    except ConfigurationError as error:
+        raise unusable(name, f"has a scheme that nobody sends by: {error}") from error.__cause__
+    brought: Notifier = registry.make(ProviderKind.NOTIFIER, scheme, url, settings)
+    return brought
