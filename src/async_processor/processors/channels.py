@@ -80,7 +80,7 @@ class MailServer:
 
     Attributes:
         tls: "implicit" from the first byte, "starttls" or not at all, "none".
-        authority: file with the certificates to trust in place of the system's; None for those.
+        authority: file with certificates to trust besides the system's, or None.
     """
 
     host: str

@@ -203,12 +203,9 @@ class Sender:
         """Whether every channel could send, as far as that can be found out without sending."""
         if not self._settings.channels:
             return Readiness(provider="none", offline=True, problem=_NO_CHANNEL)
-        problems = []
-        for name in self._settings.channels:
-            try:
-                await self._notifier(name).check()
-            except AsyncProcessorError as error:
-                problems.append(f"channel {name!r}: {error}")
+        # At once: one that cannot be reached takes its time.
+        answers = await asyncio.gather(*map(self._problem, self._settings.channels))
+        problems = [problem for problem in answers if problem is not None]
         working = len(self._settings.channels) - len(problems)
         return Readiness(
             provider=", ".join(self._settings.channels),
@@ -216,6 +213,13 @@ class Sender:
             problem="; ".join(problems) if not working else None,
             remarks=tuple(problems) if working else (),
         )
+
+    async def _problem(self, channel: str) -> str | None:
+        try:
+            await self._notifier(channel).check()
+        except AsyncProcessorError as error:
+            return f"channel {channel!r}: {error}"
+        return None
 
     async def aclose(self) -> None:
         """Close the connections of this event loop. A later call opens new ones."""

@@ -16,7 +16,13 @@ from aiosmtpd.smtp import SMTP
 from tests.processors.notify.mail_server import PASSWORD, USER, MailServerKit
 
 from async_processor.config import NotifyConfig
-from async_processor.errors import AsyncProcessorError, AuthenticationError, PermanentError, ProviderError
+from async_processor.errors import (
+    AsyncProcessorError,
+    AuthenticationError,
+    ConfigurationError,
+    PermanentError,
+    ProviderError,
+)
 from async_processor.processors.channels import read_mail_server
 from async_processor.processors.notifier import Attachment, Delivery, Notification, Refusal
 from async_processor.processors.providers.smtp_mail import SmtpMail
@@ -363,6 +369,13 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(
     assert type(error) is PermanentError
     assert "certificate" in str(error)
     assert mail_server.mails == []
+
+
+async def test_a_file_of_certificates_that_is_not_there_is_a_matter_of_configuration(mail_server: MailServerKit):
+    error = await failure(channel(mail_server.port, "&tls=starttls&ca=/no/such/file.pem"))
+
+    assert type(error) is ConfigurationError
+    assert mail_server.connections == 0
 
 
 async def test_a_certificate_of_another_host_is_refused(mail_server: MailServerKit, server_tls: Any, certificate: Path):

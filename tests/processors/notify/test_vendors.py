@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import importlib.util
+import itertools
 import logging
+import socket
 import sys
 import traceback
 from pathlib import Path
@@ -26,7 +29,7 @@ from async_processor.errors import (
     PermanentError,
     ProviderError,
 )
-from async_processor.processors.channels import VENDORS
+from async_processor.processors.channels import SMS_VENDORS, VENDORS
 from async_processor.processors.notifier import Delivery, Notification, Refusal
 from async_processor.processors.providers import apprise_vendor
 from async_processor.processors.providers.apprise_vendor import AppriseVendor
@@ -331,6 +334,140 @@ async def test_a_message_whose_answer_is_lost_is_not_sent_again_unless_settings_
         assert type(error) is PermanentError
         assert "may have been delivered" in str(error)
         assert type(asked_for) is ProviderError
+
+
+async def headers_without_end(exchange: act.Exchange) -> None:
+    """One header at a time, each long before a timeout between two of them."""
+    await exchange.send(b"HTTP/1.1 200 OK\r\n")
+    for number in itertools.count():
+        await exchange.send(f"X-{number}: x\r\n".encode())
+        await asyncio.sleep(0.02)  # the drip itself
+
+
+@pytest.mark.parametrize("behaviour", [act.drips, headers_without_end, act.never_answers])
+async def test_no_thread_is_held_by_a_server_that_never_ends(
+    receiver: act.LoopbackServer, behaviour: act.Behaviour, monkeypatch: pytest.MonkeyPatch
+):
+    """One thread more than there are would wait for ever."""
+    monkeypatch.setattr(apprise_vendor, "_THREADS", 1)
+    monkeypatch.setattr(apprise_vendor, "_GRACE_S", 0.1)
+    receiver.behaviour = behaviour
+    notifier = gotify(receiver, timeout_s=0.3)
+    with pytest.raises(PermanentError, match="may have been delivered"):
+        await notifier.send(HELLO)
+
+    receiver.behaviour = act.answers(200, {})
+
+    assert (await notifier.send(HELLO)).provider == "gotify"
+    await notifier.aclose()
+
+
+async def test_a_cancelled_message_closes_its_connection_and_frees_its_thread(
+    receiver: act.LoopbackServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(apprise_vendor, "_THREADS", 1)
+    receiver.behaviour = act.never_answers
+    notifier = gotify(receiver, timeout_s=50.0)
+    sending = asyncio.ensure_future(notifier.send(HELLO))
+    await receiver.arrived.wait()
+
+    sending.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    await receiver.left.wait()
+    receiver.behaviour = act.answers(200, {})
+    assert (await notifier.send(HELLO)).provider == "gotify"
+    await notifier.aclose()
+
+
+async def test_a_connection_that_never_comes_about_delivered_nothing():  # B17
+    """A queue of connections that is full, which nobody takes up."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as stack:
+        port = full.getsockname()[1]
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+
+        error = await failure(vendor(f"gotify://127.0.0.1:{port}/{TOKEN}", timeout_s=0.3))
+
+    assert type(error) is ProviderError
+
+
+SMS_CHANNELS = {
+    "clicksend": "clicksend://user:pass@",
+    "d7sms": "d7sms://token@",
+    "msgbird": f"msgbird://{'a' * 25}/15005550006",
+    "nexmo": f"nexmo://{'a' * 8}:{'b' * 16}@15005550006",
+    "plivo": f"plivo://{'A' * 25}@{'b' * 40}/15005550006",
+    "sinch": f"sinch://{'a' * 32}:{'b' * 32}@15005550006",
+    "twilio": TWILIO,
+    "vonage": f"vonage://{'a' * 8}:{'b' * 16}@15005550006",
+}
+
+
+@pytest.mark.parametrize("scheme", sorted(SMS_VENDORS))
+async def test_a_number_that_apprise_drops_is_refused_rather_than_sent_to_oneself(
+    connections: Connections, scheme: str
+):
+    """Left alone, apprise would send to the number it sends from, and say that all is well."""
+    for number in ("+1234567", "+123456789012345"):
+        dropped = Notification(key="t", message="Hällo", recipients=(number,))
+
+        error = await failure(vendor(SMS_CHANNELS[scheme], allow_private_networks=False), dropped)
+
+        assert type(error) is PermanentError
+        assert "10 to 14 digits" in str(error)
+    assert connections.attempts == connections.asked == []
+    good = vendor(SMS_CHANNELS[scheme])
+    await good.check()
+    await good.aclose()
+
+
+async def test_a_module_that_says_no_before_it_sends_is_not_asked_again(
+    receiver: act.LoopbackServer, monkeypatch: pytest.MonkeyPatch
+):
+    real = apprise_vendor._private_copy
+
+    def refusing(module: str, settings: NotifyConfig) -> Any:
+        plugin = real(module, settings)
+        plugin.send = lambda self, *arguments, **options: False
+        return plugin
+
+    monkeypatch.setattr(apprise_vendor, "_private_copy", refusing)
+
+    error = await failure(gotify(receiver))
+
+    assert type(error) is PermanentError
+    assert "sent nothing" in str(error)
+
+
+async def test_an_answer_that_a_vendor_s_module_stumbles_over_leaves_doubt(
+    receiver: act.LoopbackServer, monkeypatch: pytest.MonkeyPatch
+):  # B17
+    real = apprise_vendor._private_copy
+
+    def stumbling(module: str, settings: NotifyConfig) -> Any:
+        plugin = real(module, settings)
+        send = plugin.send
+
+        def send_and_stumble(self: Any, *arguments: Any, **options: Any) -> bool:
+            send(self, *arguments, **options)
+            raise KeyError(MAMA)
+
+        plugin.send = send_and_stumble
+        return plugin
+
+    monkeypatch.setattr(apprise_vendor, "_private_copy", stumbling)
+
+    accepted = await failure(gotify(receiver))
+    receiver.behaviour = act.answers(500, {})
+    refused = await failure(gotify(receiver))
+
+    assert type(accepted) is PermanentError
+    assert "may have been delivered" in str(accepted)
+    assert type(refused) is ProviderError
 
 
 async def test_a_port_where_nobody_listens_is_worth_another_attempt(receiver: act.LoopbackServer):  # B17

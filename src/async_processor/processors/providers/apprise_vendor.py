@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import functools
 import importlib.util
 import io
 import logging
+import socket
 import ssl
 import time
 from dataclasses import dataclass, field
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("async_processor.providers")
 
 _THREADS = 8
+_GRACE_S = 0.5
 _MAX_ANSWER_BYTES = 1_000_000
 _CHUNK_BYTES = 16_384
 _RETRYABLE = frozenset({408, 409, 425, 429})
@@ -48,17 +51,29 @@ class _Exchange:
     """What happened while one message was sent.
 
     Attributes:
+        deadline: when it is to be over, on the monotonic clock.
+        requests: how many were begun.
         statuses: of the answers, in order.
         wait_s: what the last one asked to wait.
-        in_doubt: whether a request was under way when its connection failed.
+        in_doubt: whether a request was under way and has no answer that can be read.
         error: what is to be raised in place of apprise's no.
+        connection: the one that is in use.
     """
 
     deadline: float
+    requests: int = 0
     statuses: list[int] = field(default_factory=list)
     wait_s: float | None = None
     in_doubt: bool = False
     error: AsyncProcessorError | None = None
+    connection: socket.socket | None = None
+
+    def hang_up(self) -> None:
+        """Let the thread that waits for an answer go: its read ends at once. Safe from another thread."""
+        if self.connection is not None:
+            with contextlib.suppress(OSError):  # closed already
+                # Not by the method of a TLS connection: that would take from the thread what it is reading with.
+                socket.socket.shutdown(self.connection, socket.SHUT_RDWR)
 
 
 _exchange: contextvars.ContextVar[_Exchange] = contextvars.ContextVar("async_processor_notify_exchange")
@@ -110,13 +125,25 @@ class AppriseVendor:
     async def _send_one(self, notification: Notification, number: str | None) -> None:
         exchange = _Exchange(deadline=time.monotonic() + self._settings.timeout_s)
         _exchange.set(exchange)
+        failure: AsyncProcessorError | None = None
         try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                taken = await self._in_thread(functools.partial(self._notify, notification, number))
+            # A moment longer than the thread has, which knows better what it is that takes so long.
+            async with asyncio.timeout(self._settings.timeout_s + _GRACE_S):
+                if not await self._in_thread(functools.partial(self._notify, notification, number)):
+                    failure = self._failure(exchange)
         except TimeoutError:
-            taken = False
-        if not taken:
-            raise self._failure(exchange)
+            failure = self._failure(exchange, late=True)
+        except AsyncProcessorError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a border: what apprise's modules raise for odd answers has no list
+            logger.debug("apprise's module for %s failed: %s", self.provider, type(error).__name__)
+            exchange.in_doubt = exchange.in_doubt or any(200 <= status < 300 for status in exchange.statuses[-1:])
+            failure = self._failure(exchange)
+        finally:
+            exchange.hang_up()
+        if failure is not None:
+            # Raised out here, so that it drags no foreign exception along.
+            raise failure
 
     async def _in_thread(self, func: functools.partial[Any]) -> Any:
         context = contextvars.copy_context()
@@ -134,22 +161,26 @@ class AppriseVendor:
             import apprise
         if self._plugin is None:
             self._plugin = _private_copy(VENDORS[self.provider], self._settings)
-        parsed = self._plugin.parse_url(self._url)
-        if not parsed:
-            raise unusable(self._name, "cannot be read by apprise; see the vendor's page in apprise's documentation")
-        for option in _NOT_TAKEN:
-            parsed.pop(option, None)
-        if number is not None:
-            parsed["targets"] = [number]
         asset = apprise.AppriseAsset(http_redirects=False, default_service_retry=0)
         try:
-            return self._plugin(**parsed, asset=asset)
-        except TypeError:  # apprise's own error for this, AppriseImproperlyConfigured, is one too
+            parsed = self._plugin.parse_url(self._url) or {}
+            for option in _NOT_TAKEN:
+                parsed.pop(option, None)
+            if number is not None:
+                parsed["targets"] = [number]
+            plugin = self._plugin(**parsed, asset=asset)
+        except Exception as error:  # noqa: BLE001 - apprise catches everything here itself: its modules fail in many ways
+            logger.debug("apprise cannot read the address of channel %r: %s", self._name, type(error).__name__)
+            plugin = None
+        if plugin is None:
             raise unusable(
-                self._name, "lacks something that the vendor wants; see its page in apprise's docs"
-            ) from None
+                self._name, "cannot be read by apprise; see what the vendor wants in apprise's documentation"
+            )
+        if number is not None and not _goes_to(plugin, number):
+            raise PermanentError(f"apprise does not take this number for {self.provider}; send one of 10 to 14 digits")
+        return plugin
 
-    def _failure(self, exchange: _Exchange) -> AsyncProcessorError:
+    def _failure(self, exchange: _Exchange, *, late: bool = False) -> AsyncProcessorError:
         if exchange.error is not None:
             return exchange.error
         if exchange.in_doubt:
@@ -157,6 +188,11 @@ class AppriseVendor:
             if self._settings.retry_unknown:
                 return ProviderError(happened)
             return PermanentError(f"{happened}; it is not sent again (NotifyConfig.retry_unknown)")
+        if not exchange.requests and not late:
+            return PermanentError(
+                f"apprise sent nothing to {self.provider}: check the channel's address, and whether the vendor takes "
+                "such a recipient"
+            )
         if not exchange.statuses:
             return ProviderError(
                 f"{self.provider} cannot be reached, or took longer than {self._settings.timeout_s:g} s"
@@ -168,6 +204,15 @@ class AppriseVendor:
         if status in _RETRYABLE or status >= 500:
             return ProviderError(shown, retry_after=exchange.wait_s)
         return PermanentError(shown)
+
+
+def _goes_to(plugin: Any, number: str) -> bool:
+    """Whether a message goes to this number and no other.
+
+    apprise drops a number that it does not like, and some of its modules then send to the number that they send from.
+    """
+    targets = [target[-1] if isinstance(target, tuple) else target for target in plugin.targets]
+    return [str(target).removeprefix("+") for target in targets] == [number.removeprefix("+")]
 
 
 class _AtDebug(logging.LoggerAdapter[logging.Logger]):
@@ -241,7 +286,8 @@ class GuardedRequests:
         with requests.Session() as session:
             session.trust_env = False  # proxies of the environment would look names up themselves
             for prefix in ("http://", "https://"):
-                session.mount(prefix, _pinned_adapter(allow_private=self._settings.allow_private_networks))
+                session.mount(prefix, _pinned_adapter(exchange, allow_private=self._settings.allow_private_networks))
+            exchange.requests += 1
             exchange.in_doubt = True
             try:
                 answer = session.request(method, url, **options)
@@ -290,8 +336,8 @@ def _read_bounded(answer: requests.Response, exchange: _Exchange) -> None:
     answer.raw = io.BytesIO(bytes(body))
 
 
-def _pinned_adapter(*, allow_private: bool) -> requests.adapters.HTTPAdapter:
-    """An adapter that connects to the address that was checked, under the host's own name."""
+def _pinned_adapter(exchange: _Exchange, *, allow_private: bool) -> requests.adapters.HTTPAdapter:
+    """An adapter that connects to the address that was checked, under the host's own name, and notes the connection."""
     from requests.adapters import HTTPAdapter
 
     class PinnedAdapter(HTTPAdapter):
@@ -306,7 +352,23 @@ def _pinned_adapter(*, allow_private: bool) -> requests.adapters.HTTPAdapter:
                 pool_params |= {"server_hostname": host, "assert_hostname": host}
             return host_params, pool_params
 
+        def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
+            pool = super().get_connection_with_tls_context(*arguments, **options)
+            pool.ConnectionCls = _noting(pool.ConnectionCls, exchange)
+            return pool
+
         def add_headers(self, request: Any, **_options: Any) -> None:
             request.headers.setdefault("Host", urlsplit(request.url).netloc.rpartition("@")[2])
 
     return PinnedAdapter()
+
+
+def _noting(connection_class: type[Any], exchange: _Exchange) -> type[Any]:
+    """The same kind of connection, which tells its exchange once it is there."""
+
+    class Noting(connection_class):  # type: ignore[misc]
+        def connect(self) -> None:
+            super().connect()
+            exchange.connection = self.sock
+
+    return Noting

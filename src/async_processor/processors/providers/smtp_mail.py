@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -17,7 +18,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ...config import NotifyConfig
-from ...errors import AsyncProcessorError, AuthenticationError, PermanentError, ProviderError
+from ...errors import AsyncProcessorError, AuthenticationError, ConfigurationError, PermanentError, ProviderError
 from .. import mail
 from ..channels import MailServer
 from ..extras import needs_extra
@@ -100,6 +101,8 @@ class SmtpMail:
         with needs_extra("notify", needed_for="NOTIFICATION by mail"):
             import aiosmtplib
         server = self._server
+        if server.authority is not None and not os.access(server.authority, os.R_OK):
+            raise ConfigurationError("a mail channel's address names a file in 'ca' that cannot be read")
         return aiosmtplib.SMTP(
             hostname=server.host,
             port=server.port,

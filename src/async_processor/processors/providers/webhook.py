@@ -59,7 +59,11 @@ class WebhookPost:
     async def check(self) -> None:
         """The host can be looked up and may be connected to. Nothing is sent: any request could set something off."""
         await self._opened()
-        await self._address()
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                await self._address()
+        except TimeoutError:
+            raise ProviderError("looking the webhook's host up takes too long") from None
 
     async def aclose(self) -> None:
         client, self._client = self._client, None
