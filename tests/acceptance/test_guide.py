@@ -279,7 +279,6 @@ async def test_a_reply_takes_context_and_a_limit(processor: AdvancedAsyncProcess
         ProcessingType.TEXT_ANALYSIS,
         ProcessingType.DATA_ANALYTICS,
         ProcessingType.DATABASE_OPERATION,
-        ProcessingType.NOTIFICATION,
     ],
 )
 async def test_types_without_a_processor_fail_clearly_and_once(

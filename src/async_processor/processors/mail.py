@@ -41,7 +41,7 @@ def compose(notification: Notification, sender: Mailbox, to: tuple[Mailbox, ...]
     mail["Message-ID"] = message_id(notification.key, sender)
     # Asks automatic responders (holiday notes) to keep quiet (RFC 3834).
     mail["Auto-Submitted"] = "auto-generated"
-    mail.set_content(notification.message, cte=None if notification.message.isascii() else "base64")
+    mail.set_content(notification.message)
     if notification.html:
         mail.add_alternative(notification.html, subtype="html")
     for attachment in notification.attachments:
