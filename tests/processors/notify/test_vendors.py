@@ -470,6 +470,33 @@ async def test_an_answer_that_a_vendor_s_module_stumbles_over_leaves_doubt(
     assert type(refused) is ProviderError
 
 
+async def test_a_message_that_only_some_of_a_channel_s_topics_took_is_not_sent_again(
+    receiver: act.LoopbackServer, monkeypatch: pytest.MonkeyPatch
+):  # B17
+    real = apprise_vendor._private_copy
+
+    def without_pauses(module: str, settings: NotifyConfig) -> Any:
+        plugin = real(module, settings)
+        plugin.request_rate_per_sec = 0  # apprise waits 5.5 s from one request of a message to its next
+        return plugin
+
+    monkeypatch.setattr(apprise_vendor, "_private_copy", without_pauses)
+
+    async def refuse_the_second(exchange: act.Exchange) -> None:
+        await exchange.answer(200 if len(receiver.received) % 2 else 500, b"{}")
+
+    receiver.behaviour = refuse_the_second
+    url = f"ntfy://127.0.0.1:{receiver.port}/first/second"
+
+    error = await failure(vendor(url))
+    asked_for = await failure(vendor(url, retry_unknown=True))
+
+    assert type(error) is PermanentError
+    assert "in part" in str(error)
+    assert type(asked_for) is ProviderError
+    assert len(receiver.received) == 4
+
+
 async def test_a_port_where_nobody_listens_is_worth_another_attempt(receiver: act.LoopbackServer):  # B17
     await receiver.aclose()
 

@@ -68,6 +68,11 @@ class _Exchange:
     error: AsyncProcessorError | None = None
     connection: socket.socket | None = None
 
+    @property
+    def taken_in_part(self) -> bool:
+        """Whether some of several requests were answered well: an address may name several whom a message goes to."""
+        return len(self.statuses) > 1 and any(200 <= status < 300 for status in self.statuses)
+
     def hang_up(self) -> None:
         """Let the thread that waits for an answer go: its read ends at once. Safe from another thread."""
         if self.connection is not None:
@@ -183,8 +188,12 @@ class AppriseVendor:
     def _failure(self, exchange: _Exchange, *, late: bool = False) -> AsyncProcessorError:
         if exchange.error is not None:
             return exchange.error
-        if exchange.in_doubt:
-            happened = f"{self.provider} did not answer after the message was sent, so it may have been delivered"
+        if exchange.in_doubt or exchange.taken_in_part:
+            happened = (
+                f"{self.provider} took the message in part"
+                if exchange.taken_in_part
+                else f"{self.provider} did not answer after the message was sent, so it may have been delivered"
+            )
             if self._settings.retry_unknown:
                 return ProviderError(happened)
             return PermanentError(f"{happened}; it is not sent again (NotifyConfig.retry_unknown)")
