@@ -113,7 +113,7 @@ class NotifyConfig(_Settings):
     max_recipients: int = 50
     max_message_chars: int = 100_000
     max_attachments: int = 10
-    max_attachment_bytes: int = 10_000_000
+    max_attachment_bytes: int = 5_000_000
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
