@@ -8,7 +8,7 @@ from dataclasses import fields
 
 import pytest
 
-from async_processor.config import AIConfig, ProcessorConfig, SpeechConfig
+from async_processor.config import AIConfig, NotifyConfig, ProcessorConfig, SpeechConfig
 from async_processor.errors import ConfigurationError
 
 ALL = (
@@ -143,6 +143,48 @@ def test_the_environment_of_the_process_is_read_when_none_is_given(monkeypatch: 
 def test_a_variable_that_is_no_number_is_refused_and_named(variable: str, text: str):
     with pytest.raises(ConfigurationError, match=f"ASYNC_PROCESSOR_{variable} must be a number, not '{text}'"):
         ProcessorConfig.from_env({f"ASYNC_PROCESSOR_{variable}": text})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("true", True),
+        ("Yes", True),
+        (" on ", True),
+        ("1", True),
+        ("FALSE", False),
+        ("no", False),
+        ("off", False),
+        ("0", False),
+    ],
+)
+def test_a_switch_is_read_from_the_usual_words(text: str, value: bool):
+    assert NotifyConfig.from_env({"X_RETRY_UNKNOWN": text}, prefix="X_").retry_unknown is value
+
+
+@pytest.mark.parametrize("text", ["", "maybe", "2", "None"])
+def test_a_switch_in_another_word_is_refused(text: str):
+    with pytest.raises(ConfigurationError, match="X_RETRY_UNKNOWN must be one of true, false"):
+        NotifyConfig.from_env({"X_RETRY_UNKNOWN": text}, prefix="X_")
+
+
+@pytest.mark.parametrize("value", [0, 1, "yes", None])
+def test_a_switch_must_be_one(value: object):
+    with pytest.raises(ConfigurationError, match="retry_unknown must be bool"):
+        NotifyConfig(retry_unknown=value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [None, [], {"a": 1}, {1: "a"}, "json://x"])
+def test_channels_must_be_names_and_addresses(value: object):
+    with pytest.raises(ConfigurationError, match="channels must be a mapping of names to texts"):
+        NotifyConfig(channels=value)  # type: ignore[arg-type]
+
+
+def test_channels_in_the_environment_are_a_json_object_and_never_repeated():
+    assert NotifyConfig.from_env({"X_CHANNELS": '{"a": "json://h"}'}, prefix="X_").channels == {"a": "json://h"}
+    with pytest.raises(ConfigurationError, match="X_CHANNELS must be a JSON object") as caught:
+        NotifyConfig.from_env({"X_CHANNELS": "smtp://bear:hunter2@h"}, prefix="X_")
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["-1", "nan", "inf", "1e999"])

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 from .errors import ConfigurationError
 
 ENV_PREFIX = "ASYNC_PROCESSOR_"
+_SWITCH = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False, "1": True, "0": False}
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -83,7 +84,8 @@ class AIConfig(_Settings):
     """Settings of the reply generator.
 
     Attributes:
-        provider: "auto" goes by the keys in the environment and falls back to the offline companion.
+        provider: "auto" goes by the keys in the environment and falls back to the offline companion; else "openai",
+            "anthropic", "scripted", or what another package brings.
         model: model name for the hosted provider. There is no default: vendors switch names off.
         base_url: address of the server, for OpenAI's protocol usually ending in ``/v1``; None to take
             ``OPENAI_BASE_URL`` or ``ANTHROPIC_BASE_URL``, or else the vendor's own.
@@ -103,7 +105,7 @@ class AIConfig(_Settings):
         moderation_timeout_s: seconds for one judgement; what is not judged by then does not pass.
     """
 
-    provider: Literal["auto", "openai", "anthropic", "scripted"] = "auto"
+    provider: str = "auto"
     model: str | None = None
     base_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
@@ -262,6 +264,31 @@ class DatabaseConfig(_Settings):
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
+class NotifyConfig(_Settings):
+    """Settings of notifications.
+
+    Attributes:
+        channels: by name, the address (URL) that a channel sends by. Holds passwords: never shown or logged.
+        allow_private_networks: whether webhooks and push services may be on this machine or in a private network.
+        retry_unknown: whether a mail or vendor's message that may have been delivered is sent again.
+        timeout_s: seconds for handing over one message; for an SMS, to one number.
+        max_recipients: most recipients of one message.
+        max_message_chars: longest message accepted, and longest HTML.
+        max_attachments: most files with one mail.
+        max_attachment_bytes: largest size of all files of one mail together.
+    """
+
+    channels: Mapping[str, str] = field(default_factory=dict, repr=False)
+    allow_private_networks: bool = False
+    retry_unknown: bool = False
+    timeout_s: float = 30.0
+    max_recipients: int = 50
+    max_message_chars: int = 100_000
+    max_attachments: int = 10
+    max_attachment_bytes: int = 5_000_000
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
 class ProcessorConfig(_Settings):
     """How a processor behaves. Durations in seconds, sizes in bytes unless the name says otherwise.
 
@@ -299,6 +326,7 @@ class ProcessorConfig(_Settings):
         data: settings of the data analysis.
         database: settings of database operations.
         text: settings of the text analysis.
+        notify: settings of notifications.
     """
 
     reserved_slots: int = 1
@@ -334,6 +362,7 @@ class ProcessorConfig(_Settings):
     data: DataConfig = field(default_factory=DataConfig)
     database: DatabaseConfig = field(default_factory=DatabaseConfig)
     text: TextConfig = field(default_factory=TextConfig)
+    notify: NotifyConfig = field(default_factory=NotifyConfig)
 
 
 def _check(owner: str, name: str, hint: Any, value: Any) -> None:
@@ -365,6 +394,8 @@ def _parse(variable: str, hint: Any, text: str) -> Any:
         return None
     if typing.get_origin(hint) is Mapping:
         return _parse_mapping(variable, text)
+    if bool in wanted:
+        return _parse_switch(variable, text)
     try:
         if int in wanted:
             return int(text)
@@ -373,6 +404,13 @@ def _parse(variable: str, hint: Any, text: str) -> Any:
     except ValueError:
         raise ConfigurationError(f"{variable} must be a number, not {text!r}") from None
     return text
+
+
+def _parse_switch(variable: str, text: str) -> bool:
+    word = text.strip().lower()
+    if word not in _SWITCH:
+        raise ConfigurationError(f"{variable} must be one of {', '.join(_SWITCH)}, not {text!r}")
+    return _SWITCH[word]
 
 
 def _parse_mapping(variable: str, text: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from tests.processors.ai.server import LoopbackServer, answers
 
 from async_processor import AdvancedAsyncProcessor, ProcessingType, ProcessorConfig, TaskStatus, create_task
 
@@ -52,6 +53,9 @@ BAD: list[tuple[ProcessingType, dict[str, Any], str]] = [
     (ProcessingType.TEXT_ANALYSIS, {}, "text"),
     (ProcessingType.TEXT_ANALYSIS, {"text": b"bytes"}, "text"),
     (ProcessingType.TEXT_ANALYSIS, {"text": "hello", "analysis_type": "entities"}, "analysis_type"),
+    (ProcessingType.NOTIFICATION, {}, "message"),
+    (ProcessingType.NOTIFICATION, {"message": "hello", "channel": "nowhere"}, "channel"),
+    (ProcessingType.NOTIFICATION, {"message": "hello", "subject": "a\r\nBcc: b@example.org"}, "subject"),
     (ProcessingType.CUSTOM, {}, "processor"),
     (ProcessingType.CUSTOM, {"processor": "os.system"}, "processor"),
 ]
@@ -65,6 +69,7 @@ GOOD: dict[ProcessingType, dict[str, Any]] = {
     ProcessingType.DATA_ANALYTICS: {"data": [{"a": 1}]},
     ProcessingType.DATABASE_OPERATION: {"connection": "memory", "operation": "sql", "sql": "SELECT 1"},
     ProcessingType.TEXT_ANALYSIS: {"text": "I am happy"},
+    ProcessingType.NOTIFICATION: {"message": "hello"},
     ProcessingType.CUSTOM: {"processor": len},
 }
 
@@ -72,12 +77,20 @@ GOOD: dict[ProcessingType, dict[str, Any]] = {
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def processor() -> AsyncIterator[AdvancedAsyncProcessor]:
     # One slot each: a slot that stayed taken would keep the good task waiting for ever.
+    receiver = LoopbackServer(answers(200, {}))
+    await receiver.start()
     config = ProcessorConfig.from_env(
-        {"ASYNC_PROCESSOR_AI_PROVIDER": "scripted", "ASYNC_PROCESSOR_IMAGE_GENERATION_PROVIDER": "procedural"}
+        {
+            "ASYNC_PROCESSOR_AI_PROVIDER": "scripted",
+            "ASYNC_PROCESSOR_IMAGE_GENERATION_PROVIDER": "procedural",
+            "ASYNC_PROCESSOR_NOTIFY_CHANNELS": f'{{"receiver": "json://127.0.0.1:{receiver.port}/"}}',
+            "ASYNC_PROCESSOR_NOTIFY_ALLOW_PRIVATE_NETWORKS": "true",
+        }
     )
     made = AdvancedAsyncProcessor(1, 1, 1, config=config)
     async with made:
         yield made
+    await receiver.aclose()
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -270,24 +270,6 @@ async def test_a_reply_takes_context_and_a_limit(processor: AdvancedAsyncProcess
     assert result.result["response"]
 
 
-@pytest.mark.parametrize(
-    "task_type",
-    [
-        ProcessingType.DATA_ANALYTICS,
-        ProcessingType.DATABASE_OPERATION,
-        ProcessingType.NOTIFICATION,
-    ],
-)
-async def test_types_without_a_processor_fail_clearly_and_once(
-    processor: AdvancedAsyncProcessor, task_type: ProcessingType
-) -> None:
-    result = await processor.wait_for_task(await processor.submit_task(create_task(task_type)), timeout=30.0)
-
-    assert (result.status, result.error_type) == (TaskStatus.FAILED, "ProcessorNotAvailableError")
-    assert result.attempts == 1
-    assert "register_processor" in (result.error or "")
-
-
 # ---- Custom processors
 
 

@@ -24,6 +24,7 @@ from .model_names import ending_model, first_current, hosted_model
 from .moderation import Moderation, Moderator, Stage, moderate
 from .moderation_providers import open_moderator
 from .prompting import compose, read_payload
+from .provider_registry import checked
 from .registry import ProcessorSpec, Readiness
 
 _ABOVE_ZERO = (
@@ -107,7 +108,7 @@ class Responder:
         before = await _judge(opened.moderator, "\n".join(request.from_outside), "input", context)
         if not before.passed:
             return _fixed_result(before, None, notes, offline=opened.moderator.offline)
-        reply = await opened.model.reply(request)
+        reply = checked(await opened.model.reply(request), ChatReply, opened.endpoint.provider)
         after = await _judge(opened.moderator, reply.text, "output", context)
         offline = reply.offline and opened.moderator.offline
         if not after.passed:
@@ -188,6 +189,7 @@ def choose_model(
     A payload's wish goes first, then the configured name. A name that its vendor has switched off gives way to the
     configured one, with a warning; at the vendor's own service, without another name, it is refused before it is sent.
     The script answers in place of a named model only where it was chosen, or where nobody has that model any more.
+    A provider that another package brings knows its own models.
 
     Raises:
         ConfigurationError: no model is named at all; or one is, and there is nobody who might have it.
@@ -197,6 +199,8 @@ def choose_model(
         if endpoint.for_want_of_another:
             _refuse_current(wished, configured, today)
         return None, _scripted_warnings(wished or configured, today)
+    if endpoint.brought:
+        return wished or configured, ()
     if wished is None and configured is None:
         raise ConfigurationError(f"provider {endpoint.provider!r} needs the name of a model: {_NAME_ONE}")
     return hosted_model(wished, configured, today, at_vendor=endpoint.at_vendor, remedy=_NAME_ONE)

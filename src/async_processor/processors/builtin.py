@@ -14,6 +14,7 @@ from . import (
     emotion_providers,
     image_generation,
     image_processing,
+    notification,
     text_analysis,
 )
 from .registry import ProcessorRegistry
@@ -32,6 +33,7 @@ def builtin_registry(config: ProcessorConfig) -> ProcessorRegistry:
             ProcessingType.DATA_ANALYTICS: data_analytics.processor_spec(config),
             ProcessingType.DATABASE_OPERATION: database_operation.processor_spec(config),
             ProcessingType.TEXT_ANALYSIS: text_analysis.processor_spec(config),
+            ProcessingType.NOTIFICATION: notification.processor_spec(config),
             ProcessingType.CUSTOM: custom.processor_spec(config),
         }
     )

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 from tests.processors.ai import server as act
-from tests.processors.ai.contract import REQUEST
 
 from async_processor.config import AIConfig
 from async_processor.errors import AsyncProcessorError, AuthenticationError, PermanentError, ProviderError
@@ -24,6 +23,7 @@ from async_processor.outcome import ErrorInfo
 from async_processor.processors.chat import ChatModel
 from async_processor.processors.providers.anthropic_chat import AnthropicChat
 from async_processor.processors.providers.openai_chat import OpenAIChat
+from async_processor.testing.provider_contracts import CHAT_REQUEST as REQUEST
 
 KEY = "sk-Canary0123456789abcdef"
 PROVIDERS = ("openai", "anthropic")

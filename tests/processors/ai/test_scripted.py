@@ -11,11 +11,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.processors.ai.contract import REQUEST
 
 from async_processor.processors.chat import Feeling
 from async_processor.processors.providers import companion_script as script
 from async_processor.processors.providers.scripted_chat import ScriptedChat, mood_of, say, topic_of
+from async_processor.testing.provider_contracts import CHAT_REQUEST as REQUEST
 
 NEUTRAL = Feeling()
 ALL_TOPICS = (*script.TOPICS, script.UNHEARD, script.QUESTION, script.OPEN)

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.processors.ai import server as act
-from tests.processors.ai.contract import REQUEST
 from tests.processors.ai.test_hosted import KEY, PROVIDERS, chat_model, everything_told, failure
 
 from async_processor.errors import AuthenticationError, PermanentError, ProviderError
 from async_processor.processors.providers.event_stream import event_data
+from async_processor.testing.provider_contracts import CHAT_REQUEST as REQUEST
 
 PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
 

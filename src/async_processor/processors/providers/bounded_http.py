@@ -69,16 +69,24 @@ class OpenedLater(Generic[Client]):
             await self._close(client)
 
 
-def bounded_client(*, timeout_s: float, max_bytes: int, settings: str = "AIConfig", **more: Any) -> httpx2.AsyncClient:
+def bounded_client(
+    *, timeout_s: float, max_bytes: int, settings: str = "AIConfig", proxies: bool = True, **more: Any
+) -> httpx2.AsyncClient:
     """An HTTP client with the bounds above but the deadline, which ``fetch`` keeps.
 
     Args:
+        timeout_s: seconds for each step of a request.
+        max_bytes: largest answer read.
         settings: the class whose ``max_response_bytes`` the limit is.
+        proxies: whether it goes by the environment's proxies. They look names up themselves.
         more: further options of the client.
     """
     # Comes with both client libraries, so it is there whenever one of them is.
     import httpx2
 
+    if not proxies:
+        # With a transport of its own a client asks the environment for certificates only, and not for proxies.
+        more["transport"] = httpx2.AsyncHTTPTransport()
     client: httpx2.AsyncClient = bounded(httpx2, timeout_s=timeout_s, max_bytes=max_bytes, settings=settings, **more)
     return client
 

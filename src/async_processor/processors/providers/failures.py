@@ -55,19 +55,19 @@ class Call:
 
     def failure(self, error: BaseException) -> AsyncProcessorError:
         """The error to raise in place of one that a client library raised."""
-        own = next((item for item in _chain(error) if isinstance(item, AsyncProcessorError)), None)
+        own = next((item for item in chain(error) if isinstance(item, AsyncProcessorError)), None)
         if own is not None:
             return own
         status = getattr(error, "status_code", None)
         if isinstance(status, int):
             headers = getattr(getattr(error, "response", None), "headers", {})
             return self.refusal(status, getattr(error, "body", None), headers)
-        if any(isinstance(item, ssl.SSLCertVerificationError) for item in _chain(error)):
+        if any(isinstance(item, ssl.SSLCertVerificationError) for item in chain(error)):
             return PermanentError(
                 f"{self.provider}: the server's certificate could not be verified; check base_url, and that the "
                 "machine has certificate authorities installed (package ca-certificates)"
             )
-        kinds = dict.fromkeys(type(item).__name__ for item in _chain(error))
+        kinds = dict.fromkeys(type(item).__name__ for item in chain(error))
         return ProviderError(f"{self.provider} gave no usable answer ({', '.join(kinds)})")
 
     def refusal(self, status: int, body: object, headers: Mapping[str, str]) -> AsyncProcessorError:
@@ -82,7 +82,7 @@ class Call:
         if code in _NO_MONEY:
             return PermanentError(f"{shown}: the account has no credit left")
         if status in _RETRYABLE or status >= 500:
-            return ProviderError(shown, retry_after=_retry_after(headers))
+            return ProviderError(shown, retry_after=retry_after(headers))
         return PermanentError(f"{shown}{self._hint(status, code, body)}")
 
     def streamed_failure(self, body: object) -> AsyncProcessorError:
@@ -134,7 +134,8 @@ def retry_after_seconds(value: str, now: datetime) -> float | None:
     return None if math.isnan(seconds) else min(max(0.0, seconds), _LONGEST_WAIT_S)
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that an answer's headers ask to wait; None if they do not, or not readably."""
     milliseconds = headers.get("retry-after-ms")
     if milliseconds is not None:
         wait = retry_after_seconds(milliseconds, datetime.now(UTC))
@@ -172,7 +173,8 @@ def _part(body: object, name: str) -> Any:
     return None
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from, at most so many."""
     item: BaseException | None = error
     for _ in range(_MAX_CHAIN):
         if item is None:

@@ -1,0 +1,277 @@
+"""What holds for every provider, as checks that any provider can be put through. See docs/providers.md.
+
+A check is a coroutine function without arguments, with a name; it raises ``ContractBroken`` where the provider falls
+short. They need no test framework: loop over them, or hand them to one as parameters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar, get_args
+
+from ..errors import AsyncProcessorError
+from ..processors.chat import ChatModel, ChatReply, ChatRequest, Feeling, FinishReason
+from ..processors.notifier import Delivery, Notification, Notifier
+
+CHAT_REQUEST = ChatRequest(
+    system="You are a toy bear.",
+    message="Say hello.",
+    model="test-model",
+    max_tokens=50,
+    words="hello teddy",
+    feeling=Feeling(name="happy", valence=0.5, arousal=0.5),
+    age=5,
+)
+"""What a chat model is asked unless the checks are made with another request."""
+
+AT_ONCE_S = 1.0
+"""How long a cancelled call may take to end, and what it started to be gone."""
+
+
+class ContractBroken(AssertionError):  # noqa: N818 - it is a failed test, not an error of the library
+    """A provider does not keep its contract; the message says in what."""
+
+
+class Provider(Protocol):
+    """What all kinds of providers have."""
+
+    @property
+    def provider(self) -> str: ...
+
+    async def check(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+P = TypeVar("P", bound=Provider)
+
+
+@dataclass(slots=True, frozen=True)
+class Check:
+    """One thing that must hold."""
+
+    name: str
+    run: Callable[[], Coroutine[Any, Any, None]]
+
+    async def __call__(self) -> None:
+        await self.run()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+async def run_checks(checks: list[Check]) -> list[str]:
+    """Run all, and tell their names in order; the first that does not hold ends it with ``ContractBroken``."""
+    for check in checks:
+        await check()
+    return [check.name for check in checks]
+
+
+def provider_checks(
+    make: Callable[[], P], call: Callable[[P], Awaitable[object]], *, broken: Callable[[], P] | None = None
+) -> list[Check]:
+    """The checks for a provider of any kind.
+
+    Args:
+        make: makes a provider that can work, anew for each check.
+        call: uses it once, and gives back what it gave.
+        broken: makes one that cannot work, such as one whose server is not there.
+    """
+    return _checks_of(_Common(make, call, broken))
+
+
+def chat_model_checks(
+    make: Callable[[], ChatModel],
+    *,
+    request: ChatRequest = CHAT_REQUEST,
+    broken: Callable[[], ChatModel] | None = None,
+) -> list[Check]:
+    """The checks for a chat model."""
+
+    async def call(model: ChatModel) -> ChatReply:
+        return await model.reply(request)
+
+    return _checks_of(_ChatModel(make, call, broken, request))
+
+
+def notifier_checks(
+    make: Callable[[], Notifier], notification: Notification, *, broken: Callable[[], Notifier] | None = None
+) -> list[Check]:
+    """The checks for a notifier, which send ``notification`` some ten times: to a server of the test's."""
+
+    async def call(notifier: Notifier) -> Delivery:
+        return await notifier.send(notification)
+
+    return _checks_of(_Notifier(make, call, broken, notification))
+
+
+class _Common(Generic[P]):
+    """Every method without an underscore is a check."""
+
+    def __init__(
+        self, make: Callable[[], P], call: Callable[[P], Awaitable[object]], broken: Callable[[], P] | None
+    ) -> None:
+        self._make = make
+        self._call = call
+        self._broken = broken
+
+    async def it_has_a_name(self) -> None:
+        first, second = self._make(), self._make()
+        _require(str(first.provider).strip() != "", "provider must be a name")
+        _require(first.provider == second.provider, "two of its kind must have the same name")
+        for provider in (first, second):
+            await provider.aclose()
+
+    async def it_says_that_it_can_work(self) -> None:
+        provider = self._make()
+        await provider.check()
+        await provider.aclose()
+
+    async def what_it_gives_is_labelled(self) -> None:
+        provider = self._make()
+        result = await self._call(provider)
+        await provider.aclose()
+        _require(_label(result, "provider") == provider.provider, "a result must carry the provider's name")
+        _require(
+            isinstance(_label(result, "offline"), bool), "a result must say in 'offline' whether anything was sent"
+        )
+        model = _label(result, "model")
+        _require(model is None or (isinstance(model, str) and model != ""), "'model' must be a name, or None")
+
+    async def several_calls_may_be_under_way_at_once(self) -> None:
+        provider = self._make()
+        results = await asyncio.gather(*(self._call(provider) for _ in range(3)))
+        await provider.aclose()
+        _require(len({type(result) for result in results}) == 1, "all calls must give the same type")
+
+    async def it_may_be_closed_before_its_first_call_and_twice(self) -> None:
+        provider = self._make()
+        await provider.aclose()
+        await self._call(provider)
+        await provider.aclose()
+        await provider.aclose()
+
+    async def it_works_again_after_it_was_closed(self) -> None:
+        provider = self._make()
+        for _ in range(2):
+            await self._call(provider)
+            await provider.aclose()
+
+    async def a_cancelled_call_ends_at_once_and_leaves_nothing_behind(self) -> None:
+        provider = self._make()
+        await self._call(provider)  # what is opened once may stay
+        # After how many turns of the loop it is cancelled: at its start, and somewhere in the middle.
+        for turns in (0, 1, 3, 10):
+            before = asyncio.all_tasks()
+            call = asyncio.ensure_future(self._call(provider))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            call.cancel()
+            done, _pending = await asyncio.wait([call], timeout=AT_ONCE_S)
+            _require(bool(done), "a cancelled call must end at once")
+            _require(call.cancelled() or call.exception() is None, "a cancelled call must end as cancelled")
+            await _gone(before)
+        await self._call(provider)
+        await provider.aclose()
+
+    async def a_failure_is_one_of_the_library_s_errors(self) -> None:
+        if self._broken is None:
+            return
+        provider = self._broken()
+        try:
+            await self._call(provider)
+        except AsyncProcessorError as error:
+            _require(str(error).strip() != "", "an error must say what was wrong")
+        except Exception as error:
+            raise ContractBroken(f"a failure must be an AsyncProcessorError, not {type(error).__name__}") from error
+        else:
+            raise ContractBroken("a provider that cannot work must raise")
+        finally:
+            await provider.aclose()
+
+
+class _ChatModel(_Common[ChatModel]):
+    def __init__(
+        self,
+        make: Callable[[], ChatModel],
+        call: Callable[[ChatModel], Awaitable[object]],
+        broken: Callable[[], ChatModel] | None,
+        request: ChatRequest,
+    ) -> None:
+        super().__init__(make, call, broken)
+        self._request = request
+
+    async def a_reply_is_complete(self) -> None:
+        model = self._make()
+        reply = await self._call(model)
+        await model.aclose()
+        if not isinstance(reply, ChatReply):
+            raise ContractBroken(f"reply() must give a ChatReply, not {type(reply).__name__}")
+        _require(reply.text.strip() == reply.text != "", "a reply must have words, without space around them")
+        _require(reply.finish_reason in get_args(FinishReason), f"finish_reason {reply.finish_reason!r} is none")
+        _require(isinstance(reply.generated, bool), "'generated' must say whether a language model made it")
+        tokens = reply.tokens_used
+        _require(tokens is None or (type(tokens) is int and tokens > 0), "tokens are counted, or None: never made up")
+        _require(reply.generated or tokens is None, "where no model was asked, nobody counted tokens")
+
+    async def a_form_asked_for_keeps_it_from_no_answer(self) -> None:
+        model = self._make()
+        schema = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+        reply: object = await model.reply(replace(self._request, schema=schema))
+        await model.aclose()
+        _require(isinstance(reply, ChatReply), "a request with a schema must be answered too")
+
+
+class _Notifier(_Common[Notifier]):
+    def __init__(
+        self,
+        make: Callable[[], Notifier],
+        call: Callable[[Notifier], Awaitable[object]],
+        broken: Callable[[], Notifier] | None,
+        notification: Notification,
+    ) -> None:
+        super().__init__(make, call, broken)
+        self._notification = notification
+
+    async def a_delivery_accounts_for_every_recipient(self) -> None:
+        notifier = self._make()
+        delivery = await self._call(notifier)
+        await notifier.aclose()
+        if not isinstance(delivery, Delivery):
+            raise ContractBroken(f"send() must give a Delivery, not {type(delivery).__name__}")
+        told = len(delivery.delivered) + len(delivery.refused)
+        wanted = len(set(self._notification.recipients))
+        _require(told == wanted, f"of {wanted} recipients {told} were accounted for")
+        _require(all(item.reason for item in delivery.refused), "who is refused is refused for a reason")
+
+    async def the_same_message_has_the_same_id(self) -> None:
+        notifier = self._make()
+        ids = {_label(await self._call(notifier), "message_id") for _ in range(2)}
+        await notifier.aclose()
+        _require(len(ids) == 1, "a message that is sent again must carry the same message_id")
+
+
+def _checks_of(case: _Common[Any]) -> list[Check]:
+    # In the order they are written in: what all providers have, then what their kind has.
+    names = dict.fromkeys(name for kind in reversed(type(case).__mro__) for name in vars(kind))
+    return [Check(name, getattr(case, name)) for name in names if not name.startswith("_")]
+
+
+async def _gone(before: set[asyncio.Task[Any]]) -> None:
+    """Wait until no task is left but those there were."""
+    deadline = asyncio.get_running_loop().time() + AT_ONCE_S
+    while left := asyncio.all_tasks() - before:
+        if asyncio.get_running_loop().time() > deadline:
+            raise ContractBroken(f"a cancelled call left {len(left)} tasks behind")
+        await asyncio.sleep(0)
+
+
+def _label(result: object, name: str) -> object:
+    return result.get(name) if isinstance(result, Mapping) else getattr(result, name, None)
+
+
+def _require(holds: bool, demand: str) -> None:
+    if not holds:
+        raise ContractBroken(demand)

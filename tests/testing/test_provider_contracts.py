@@ -1,0 +1,247 @@
+"""The checks for providers: a good one passes all, and each fault is found by the check that is there for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from async_processor.errors import ProviderError
+from async_processor.processors.chat import ChatReply, ChatRequest
+from async_processor.processors.notifier import Delivery, Notification, Refusal
+from async_processor.testing import provider_contracts
+from async_processor.testing.provider_contracts import (
+    Check,
+    ContractBroken,
+    chat_model_checks,
+    notifier_checks,
+    provider_checks,
+    run_checks,
+)
+
+NOTIFICATION = Notification(key="k", message="Hello", recipients=("a", "b"))
+
+
+LABELLED = {"provider": "good", "offline": True, "model": "m-1"}
+
+
+class Good:
+    """A provider of no kind in particular; tests break it in one way each."""
+
+    provider = "good"
+    result: Any = LABELLED
+
+    async def use(self) -> object:
+        await asyncio.sleep(0)
+        return self.result
+
+    async def check(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+class Broken(Good):
+    async def use(self) -> object:
+        raise ProviderError("the server is not there")
+
+
+class GoodChat(Good):
+    reply_with: Any = ChatReply(
+        text="Hello", provider="good", model=None, tokens_used=None, finish_reason="stop", offline=True, generated=False
+    )
+
+    async def reply(self, _request: ChatRequest) -> ChatReply:
+        return self.reply_with
+
+
+class GoodNotifier(Good):
+    delivery: Any = Delivery(
+        provider="good", delivered=("a",), refused=(Refusal(recipient="b", reason="moved"),), message_id="k"
+    )
+
+    async def send(self, _notification: Notification) -> Delivery:
+        return self.delivery
+
+
+def general(kind: type[Good], broken: type[Good] = Broken) -> list[Check]:
+    return provider_checks(kind, lambda provider: provider.use(), broken=broken)
+
+
+def but(kind: type[Good], **attributes: Any) -> type[Any]:
+    """The same, but for these attributes."""
+    return type("Changed", (kind,), attributes)
+
+
+async def broken_at(checks: list[Check]) -> dict[str, str]:
+    """What does not hold, and how it is told."""
+    found = {}
+    for check in checks:
+        try:
+            await check()
+        except ContractBroken as error:
+            found[check.name] = str(error)
+    return found
+
+
+async def test_good_providers_pass_and_the_names_of_the_checks_are_given():
+    for checks in (general(Good), chat_model_checks(GoodChat), notifier_checks(GoodNotifier, NOTIFICATION)):
+        names = await run_checks(checks)
+
+        assert names == [str(check) for check in checks]
+        assert len(names) >= 8
+
+
+async def test_the_first_fault_ends_a_run():
+    class Unnamed(Good):
+        provider = " "
+
+    with pytest.raises(ContractBroken, match="provider must be a name"):
+        await run_checks(general(Unnamed))
+
+
+async def test_results_of_dicts_and_objects_are_read_alike():
+    unsaid = but(Good, result={"provider": "good", "offline": None})
+    mislabelled = but(Good, result=Delivery(provider="somebody else"))
+    unnamed = but(Good, result={"provider": "good", "offline": True, "model": ""})
+
+    for kind, says in ((unsaid, "'offline'"), (mislabelled, "the provider's name"), (unnamed, "'model'")):
+        found = await broken_at(general(kind))
+        assert list(found) == ["what_it_gives_is_labelled"]
+        assert says in found["what_it_gives_is_labelled"]
+
+
+async def test_a_name_that_changes_is_found():
+    class Changing(Good):
+        made = 0
+
+        def __init__(self) -> None:
+            Changing.made += 1
+            self.provider = f"good-{Changing.made}"
+
+    assert "it_has_a_name" in await broken_at(general(Changing))
+
+
+async def test_a_call_that_swallows_its_cancel_is_found():
+    class Stubborn(Good):
+        async def use(self) -> object:
+            try:
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                raise ValueError("not now") from None
+            return self.result
+
+    found = await broken_at(general(Stubborn))
+
+    assert "must end as cancelled" in found["a_cancelled_call_ends_at_once_and_leaves_nothing_behind"]
+
+
+async def test_a_call_that_does_not_end_when_cancelled_is_found(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(provider_contracts, "AT_ONCE_S", 0.05)
+    release = asyncio.Event()
+
+    class Deaf(Good):
+        async def use(self) -> object:
+            try:
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                await release.wait()
+            return self.result
+
+    found = await broken_at(general(Deaf))
+    release.set()
+
+    assert "must end at once" in found["a_cancelled_call_ends_at_once_and_leaves_nothing_behind"]
+
+
+async def test_a_call_that_leaves_something_running_is_found(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(provider_contracts, "AT_ONCE_S", 0.05)
+    release = asyncio.Event()
+    running = []
+
+    class Littering(Good):
+        async def use(self) -> object:
+            running.append(asyncio.ensure_future(release.wait()))
+            await asyncio.sleep(0)
+            return self.result
+
+    found = await broken_at(general(Littering))
+    release.set()
+    await asyncio.gather(*running)
+
+    assert "left 1 tasks behind" in found["a_cancelled_call_ends_at_once_and_leaves_nothing_behind"]
+
+
+async def test_a_foreign_error_and_a_pretended_success_are_found():
+    class Foreign(Broken):
+        async def use(self) -> object:
+            raise OSError("no route")
+
+    class Silent(Broken):
+        async def use(self) -> object:
+            raise ProviderError("")
+
+    for broken, says in ((Foreign, "not OSError"), (Silent, "what was wrong"), (Good, "must raise")):
+        found = await broken_at(general(Good, broken))
+        assert list(found) == ["a_failure_is_one_of_the_library_s_errors"]
+        assert says in found["a_failure_is_one_of_the_library_s_errors"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"text": " Hello"}, "without space"),
+        ({"text": ""}, "must have words"),
+        ({"finish_reason": "bored"}, "'bored' is none"),
+        ({"generated": None}, "'generated'"),
+        ({"generated": True, "tokens_used": 0}, "never made up"),
+        ({"generated": True, "tokens_used": 1.5}, "never made up"),
+        ({"tokens_used": 5}, "nobody counted"),
+    ],
+)
+async def test_a_reply_that_is_not_complete_is_found(change: dict[str, Any], says: str):
+    reply = {
+        "text": "Hello", "provider": "good", "model": None, "tokens_used": None, "finish_reason": "stop",
+        "offline": True, "generated": False,
+    }  # fmt: skip
+
+    found = await broken_at(chat_model_checks(but(GoodChat, reply_with=ChatReply(**reply | change))))
+
+    assert list(found) == ["a_reply_is_complete"]
+    assert says in found["a_reply_is_complete"]
+
+
+@pytest.mark.parametrize(
+    ("delivery", "says"),
+    [
+        (Delivery(provider="good", delivered=("a",), message_id="k"), "of 2 recipients 1"),
+        (Delivery(provider="good", delivered=("a",), refused=(Refusal(recipient="b", reason=""),)), "for a reason"),
+    ],
+)
+async def test_a_delivery_that_loses_somebody_is_found(delivery: Delivery, says: str):
+    found = await broken_at(notifier_checks(but(GoodNotifier, delivery=delivery), NOTIFICATION))
+
+    assert list(found) == ["a_delivery_accounts_for_every_recipient"]
+    assert says in found["a_delivery_accounts_for_every_recipient"]
+
+
+async def test_an_id_that_changes_with_every_attempt_is_found():
+    class Bad(GoodNotifier):
+        sent = 0
+
+        async def send(self, _notification: Notification) -> Delivery:
+            self.sent += 1
+            return Delivery(provider="good", delivered=("a", "b"), message_id=f"m-{self.sent}")
+
+    assert list(await broken_at(notifier_checks(Bad, NOTIFICATION))) == ["the_same_message_has_the_same_id"]
+
+
+async def test_something_else_than_a_reply_or_a_delivery_is_found():
+    bare = {"provider": "good", "offline": True, "message_id": "k"}
+    chat, notifier = but(GoodChat, reply_with=bare), but(GoodNotifier, delivery=bare)
+
+    assert "not dict" in (await broken_at(chat_model_checks(chat)))["a_reply_is_complete"]
+    found = await broken_at(notifier_checks(notifier, NOTIFICATION))
+    assert "not dict" in found["a_delivery_accounts_for_every_recipient"]
