@@ -227,6 +227,8 @@ def _plain(name: str, value: Any) -> Any:
         if isinstance(value, kind):
             return kind.__str__(value) if kind is str else kind(value)
     if isinstance(value, datetime):
+        if value != value:  # the NaT of pandas passes for a time, and is no value
+            return None
         return datetime.combine(date(value.year, value.month, value.day), value.timetz())
     if isinstance(value, date):
         return date(value.year, value.month, value.day)

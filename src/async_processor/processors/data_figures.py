@@ -11,7 +11,7 @@ from typing import Any
 
 from . import payload as read
 from .data_columns import Kind
-from .data_request import Analysis, Correlation, GroupBy, Outliers, Query, Summary, TimeSeries
+from .data_request import MAX_CORRELATED, Analysis, Correlation, GroupBy, Outliers, Query, Summary, TimeSeries
 from .data_series import time_series
 from .data_table import Table, TableColumn, name_columns
 from .providers.duckdb_engine import Engine
@@ -118,9 +118,9 @@ def _aggregate(table: Table, name: str, function: str) -> str:
 
 def _correlation(engine: Engine, table: Table, analysis: Correlation, report: Report) -> dict[str, Any]:
     columns = table.numeric("columns", analysis.columns)
-    if not 2 <= len(columns) <= analysis.most:
+    if not 2 <= len(columns) <= MAX_CORRELATED:
         raise read.invalid(
-            "columns", f"comes to {len(columns)}; send the names of 2 to {analysis.most} columns of numbers"
+            "columns", f"comes to {len(columns)}; send the names of 2 to {MAX_CORRELATED} columns of numbers"
         )
     pairs = list(itertools.combinations(columns, 2))
     found = []

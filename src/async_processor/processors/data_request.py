@@ -19,7 +19,7 @@ METHODS = ("iqr", "zscore", "mad")
 _WANTED = "a list of records, a dict of columns, or the bytes of a file with payload['format']"
 _WANTED_NAMES = "the name of a column, or a list of such names"
 # Sorting both columns of each pair takes the time: 32 columns are 496 pairs.
-_MAX_CORRELATED = 32
+MAX_CORRELATED = 32
 _MAX_LISTED = 100
 _MAX_NAME_CHARS = 1_000
 _INTERVAL = re.compile(r"(?:(\d{1,6})\s*)?(second|minute|hour|day|week|month|quarter|year)s?", re.IGNORECASE)
@@ -66,7 +66,6 @@ class Correlation:
     """How columns go together; no names mean all that hold numbers."""
 
     columns: tuple[str, ...]
-    most: int = _MAX_CORRELATED
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -130,10 +129,11 @@ def _read_source(payload: Mapping[str, Any], config: DataConfig) -> Source:
     if data is None:
         raise read.invalid(FIELD, f"is missing; it must be {_WANTED}")
     if isinstance(data, bytes | bytearray | memoryview):
-        if len(data) == 0:
+        size = memoryview(data).nbytes
+        if size == 0:
             raise read.invalid(FIELD, "is empty; send the bytes of a file")
-        if memoryview(data).nbytes > config.max_bytes:
-            raise read.invalid(FIELD, f"has {memoryview(data).nbytes} bytes; send at most {config.max_bytes}")
+        if size > config.max_bytes:
+            raise read.invalid(FIELD, f"has {size} bytes; send at most {config.max_bytes}")
         return File(bytes(data), read.choice(payload, "format", None, FORMATS))
     if isinstance(data, Mapping):
         check_column_count(len(data), config.max_columns)
@@ -185,7 +185,7 @@ def _read_interval(payload: Mapping[str, Any]) -> str:
 
 
 def _read_correlation(payload: Mapping[str, Any]) -> Correlation:
-    return Correlation(columns=_names(payload, "columns", _MAX_CORRELATED))
+    return Correlation(columns=_names(payload, "columns", MAX_CORRELATED))
 
 
 def _read_outliers(payload: Mapping[str, Any]) -> Outliers:

@@ -173,6 +173,12 @@ def test_a_small_file_that_holds_very_much_is_refused(tmp_path: Path):  # B18
         analyse(data, format="parquet")
 
 
+def test_a_view_of_one_number_is_bytes_too():
+    view = memoryview(b"a\n12345\n").cast("Q", ())
+
+    assert analyse(view, format="csv")["row_count"] == 1
+
+
 def test_more_bytes_or_columns_than_allowed_are_refused():
     with pytest.raises(InvalidPayloadError, match="at most 10"):
         analyse(CSV, format="csv", config=DataConfig(max_bytes=10))

@@ -128,6 +128,27 @@ class Level(enum.IntEnum):
     HIGH = 3
 
 
+class NotATime(dt.datetime):
+    """As pandas has it."""
+
+    year = math.nan  # type: ignore[assignment]
+
+    def __ne__(self, _other: object) -> bool:
+        return True
+
+    __hash__ = dt.datetime.__hash__
+
+
+class Timestamp(dt.datetime):
+    """As pandas has it."""
+
+
+def test_times_of_other_classes_are_times():
+    found = summary_of({"at": [NotATime(1, 1, 1), Timestamp(2026, 1, 2, 3, tzinfo=dt.UTC)]}, "at")
+
+    assert (found["type"], found["count"], found["min"]) == ("time", 1, "2026-01-02T03:00:00")
+
+
 def test_numpys_scalars_and_enums_stand_for_what_they_are_made_of():
     found = analyse(
         {
