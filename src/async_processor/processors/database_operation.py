@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -54,6 +55,9 @@ class DatabaseOperations:
             WeakKeyDictionary()
         )
 
+        # Referred to, so that none is collected before its end.
+        self._closing: set[asyncio.Task[None]] = set()
+
     async def __call__(self, task: ProcessingTask, context: TaskContext) -> dict[str, Any]:
         """Do what one task asks for: all of it in one transaction, or nothing.
 
@@ -86,12 +90,16 @@ class DatabaseOperations:
         return Readiness(provider="sqlalchemy", offline=offline, remarks=remarks)
 
     async def aclose(self) -> None:
-        """Close the connections of this event loop. A later call opens new ones."""
+        """Close the connections of this event loop. A later call opens new ones.
+
+        Who does not wait for the end of it does not keep it from ending.
+        """
         opened = self._open.pop(asyncio.get_running_loop(), {})
-        for opening in opened.values():
-            await asyncio.wait({opening})
-            if not opening.cancelled() and opening.exception() is None:
-                await opening.result().aclose()
+        if opened:
+            closing = asyncio.create_task(_close(opened.values()), name="close databases")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+            await asyncio.shield(closing)
 
     async def _database(self, name: str) -> Database:
         """The database of a name; all who ask at once share one."""
@@ -110,6 +118,11 @@ class DatabaseOperations:
             known = ", ".join(repr(item) for item in (*self._settings.connections, MEMORY))
             raise ConfigurationError(f"there is no database connection of that name, only {known}; {_HOW_TO_NAME}")
         return url
+
+
+async def _close(opened: Iterable[asyncio.Task[Database]]) -> None:
+    found = await asyncio.gather(*opened, return_exceptions=True)
+    await asyncio.gather(*(item.aclose() for item in found if not isinstance(item, BaseException)))
 
 
 async def _opened(name: str, url: str, settings: DatabaseConfig) -> Database:

@@ -118,7 +118,9 @@ class PostgresqlDatabase:
             await connection.execute("ROLLBACK")
 
     async def running(self) -> int | None:
-        return len(await self.fetch(_OF_TASKS.format(state="state = 'active'")))
+        return len(
+            await self.fetch(_OF_TASKS.format(state="state = 'active' AND wait_event IS DISTINCT FROM 'ClientRead'"))
+        )
 
     async def connected(self) -> int:
         return len(await self.fetch(_OF_TASKS.format(state="true")))

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 # How long whoever gives up waits for the work to end, before it is left to end by itself.
-_STOP_S = 0.3
-# The same when everything is closed.
-_CLOSE_S = 2.0
+_STOP_S = 0.25
+# The same when everything is closed: SQLAlchemy gives a server two seconds to say good-bye.
+_CLOSE_S = 2.5
 _LOCK_POLL_S = 0.01
 # On top of limits that the database or its driver keeps, before they are kept here.
 _ANSWER_S = 1.0
@@ -155,7 +155,11 @@ class Database:
     async def aclose(self) -> None:
         """Stop all work and close all connections; one whose statement does not end is closed when it does."""
         self.closed = True
-        await asyncio.gather(*(self._stop(task, _CLOSE_S) for task in list(self._works)))
+        works = dict(self._works)
+        await asyncio.gather(*(self._stop(task, _CLOSE_S) for task in works))
+        for task, work in works.items():
+            if not task.done():
+                self.side.kill(work.handle)
         await self.engine.dispose()
 
     async def _stop(self, task: asyncio.Task[Any], wait: float) -> None:
@@ -165,9 +169,6 @@ class Database:
         work.stopped = True
         await self.side.stop(work.handle, task)
         await asyncio.wait({task}, timeout=wait)
-        if not task.done():
-            self.side.kill(work.handle)
-            await asyncio.wait({task}, timeout=wait / 3)
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         del self._works[task]
