@@ -136,6 +136,7 @@ async def test_a_network_that_is_gone_holds_no_slot_and_the_server_ends_the_stat
     assert await postgresql.fetch(COUNT) == [(0,)]
 
 
+@pytest.mark.nightly  # SQLAlchemy takes two seconds to close such a connection
 async def test_a_connection_that_does_not_answer_any_more_is_given_up(postgresql, no_leaks, monkeypatch):
     monkeypatch.setattr(database_session, "_ANSWER_S", 0.1)
     server = postgresql.server
@@ -171,6 +172,24 @@ async def test_what_does_not_end_when_all_is_closed_is_closed_when_it_does(sqlit
     # Its thread and files are gone soon: the fixture sees to that.
 
 
+@pytest.mark.parametrize("text", [ENDLESS, RATHER_DEAF], ids=["endless", "deaf"])
+async def test_a_shutdown_neither_waits_for_a_statement_nor_leaves_it_behind(sqlite, no_leaks, text):
+    running = processor(sqlite.url)
+    await running.start()
+    await outcome(running, {"operation": "select", "table": "toys"})
+    task = create_task(ProcessingType.DATABASE_OPERATION, within(text))
+    await running.submit_task(task)
+    await until(lambda: has_begun(sqlite))
+
+    began = time.monotonic()
+    await running.shutdown(timeout=0.1)
+    took = time.monotonic() - began
+    await until(lambda: is_quiet(sqlite), within_s=30)
+
+    assert took < 1.1
+    assert await sqlite.fetch(COUNT) == [(0,)]
+
+
 async def test_work_that_goes_on_while_all_is_closed_is_stopped(database, opened):
     call = opened(database.url)
     await call.sql("SELECT 1")
@@ -202,8 +221,8 @@ async def test_one_that_waits_for_its_turn_can_be_cancelled(sqlite, opened):
 
 
 SLOW = {
-    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000) SELECT count(*) FROM n",
-    "postgresql": "SELECT pg_sleep(0.015)",
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 40000) SELECT count(*) FROM n",
+    "postgresql": "SELECT pg_sleep(0.006)",
 }
 
 
