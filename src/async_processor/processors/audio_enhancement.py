@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import array
 import functools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from . import dynamics
 from . import payload as read
 from . import samples as sound
 from .audio import MAX_RATE, MIN_RATE, Recording, Source, decode, read_source
+from .example_sound import example_recording
 from .extras import missing_extra
 from .noise_reduction import JUDGED_HZ, reduce_noise, resample
 from .providers import pyloudnorm_meter, webrtc_suppressor
@@ -230,6 +229,5 @@ async def readiness() -> Readiness:
 
 
 def example() -> dict[str, Any]:
-    """A second of a quiet tone."""
-    wave = (round(2_000 * math.sin(2 * math.pi * 440 * at / 16_000)) for at in range(16_000))
-    return {"audio_data": array.array("h", wave).tobytes(), "sample_rate": 16_000}
+    """A short recording: a spoken sentence where this machine can speak, else a tone."""
+    return {"audio_data": example_recording()}

@@ -17,6 +17,7 @@ from ..context import TaskContext
 from ..errors import AsyncProcessorError
 from ..model import LaneName, ProcessingTask
 from .audio import SAMPLE_RATE, Source, decode, read_source
+from .example_sound import example_recording
 from .extras import missing_extra
 from .hosted_transcription import HostedTranscriber, UploadRequest, read_upload
 from .providers import pocketsphinx_stt, silero_vad
@@ -188,5 +189,5 @@ async def _hosted_readiness(transcriber: HostedTranscriber) -> Readiness:
 
 
 def example() -> dict[str, Any]:
-    """A second of silence: transcribed as nothing, for the reason that nobody speaks."""
-    return {"audio_data": bytes(2 * SAMPLE_RATE), "sample_rate": SAMPLE_RATE}
+    """A short recording: a spoken sentence where this machine can speak, else a tone, in which nothing is said."""
+    return {"audio_data": example_recording()}

@@ -10,7 +10,6 @@ import functools
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.util import find_spec
 from typing import Any
 
 from ..config import EmotionConfig, ProcessorConfig
@@ -18,6 +17,7 @@ from ..errors import AsyncProcessorError, ConfigurationError, MissingExtraError
 from ..model import LaneName
 from . import emotion_analysis, emotion_hume
 from .emotion_chat import ChatAnalyser
+from .extras import missing_extra
 from .providers import hume_voice, swift_f0_pitch, vader_sentiment
 from .registry import ProcessorSpec, Readiness, inspect_function
 
@@ -108,8 +108,8 @@ async def _check(config: ProcessorConfig, environ: Mapping[str, str]) -> tuple[s
 
 def _check_installed(libraries: tuple[str, ...]) -> None:
     """Raise what a task would, without the seconds that importing takes."""
-    if any(find_spec(name) is None for name in libraries):
-        raise MissingExtraError("voice", needed_for="EMOTION_ANALYSIS of recordings")
+    if missing_extra("voice", "EMOTION_ANALYSIS", *libraries) is not None:
+        raise MissingExtraError("voice", needed_for="EMOTION_ANALYSIS")
 
 
 def _with_key(settings: EmotionConfig, environ: Mapping[str, str]) -> EmotionConfig:
