@@ -40,7 +40,8 @@ def bindable(key: str, value: object) -> Any:
                 raise read.invalid(key, "has a whole number beyond 64 bits; send a text or a Decimal")
             return int(value)
         case float() | Decimal():
-            if not math.isfinite(value):
+            # Not by math.isfinite, which cannot be asked about a Decimal that signals.
+            if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
                 raise read.invalid(key, "has a number that is not finite; send None instead")
             return float(value) if isinstance(value, float) else value
         case str():

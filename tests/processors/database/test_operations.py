@@ -398,9 +398,7 @@ async def test_a_text_that_is_no_date_is_refused_for_a_column_of_dates(postgresq
 # On a processor
 
 
-@pytest.mark.parametrize(
-    "hints", [{}, {"io_bound": True}, {"cpu_intensive": True}, {"memory_intensive": True}], ids=str
-)
+@pytest.mark.parametrize("hints", [{"io_bound": True}, {"cpu_intensive": True}], ids=str)
 async def test_it_runs_on_the_event_loop_whatever_the_hints_say(sqlite, no_leaks, hints):
     async with processor(sqlite.url) as running:
         result = await outcome(running, {"operation": "select", "table": "toys"}, priority="low", **hints)

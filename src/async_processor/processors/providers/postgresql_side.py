@@ -79,13 +79,14 @@ class PostgresqlSide:
     async def limited(self, driver: Any, situation: Situation) -> AsyncIterator[None]:  # noqa: ARG002 - as SQLite's
         """For one statement of a task: it could have lifted the server's limit, and may send rows for ever."""
         seconds = self._settings.statement_timeout_s
-        late = False
+        limit = asyncio.timeout(seconds + _ANSWER_S)
         try:
-            async with asyncio.timeout(seconds + _ANSWER_S):
+            async with limit:
                 yield
         except TimeoutError:
-            late = True
-        if late:
+            if not limit.expired():
+                raise  # the driver's own
+        if limit.expired():
             raise failures.took_too_long(situation, seconds)
 
     async def stop(self, driver: Any, work: asyncio.Task[Any]) -> None:  # noqa: ARG002 - as SQLite's
