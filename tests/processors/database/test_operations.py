@@ -203,6 +203,15 @@ async def test_a_parameter_may_have_any_name(call):
     assert result["rows"] == [{"x": "a", "y": "b"}]
 
 
+async def test_a_colon_may_begin_no_parameter_and_a_parameter_be_cast(call, database):
+    colons = await call.sql("SELECT '\\:x' AS a, '12:30' AS b, CAST(:n AS integer) AS n", {"n": "5"})
+
+    assert colons["rows"] == [{"a": ":x", "b": "12:30", "n": 5}]
+    if database.kind == "postgresql":
+        days = await call.sql("SELECT CAST(:day AS date) - 1 AS day, :n ::integer AS n", {"day": "2026-11-26", "n": 5})
+        assert days["rows"] == [{"day": "2026-11-25", "n": 5}]
+
+
 async def test_parameters_must_be_those_of_the_statement(call):
     missing = await call.sql_failure("SELECT :a, :b", {"a": 1})
     unknown = await call.sql_failure("SELECT :a", {"a": 1, "secret_name": 2})
