@@ -18,7 +18,7 @@ from pathlib import Path
 
 from async_processor import ProcessingType, TaskResult, create_processor, create_task
 
-_TRANSCRIPTS = {
+TRANSCRIPTS = {
     "jfk.flac": (
         "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
     ),
@@ -58,7 +58,7 @@ def plain(text: str) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.transcription", description=__doc__)
-    parser.add_argument("--samples", type=Path, default=_default_folder(), help="folder of the recordings")
+    parser.add_argument("--samples", type=Path, default=sample_folder(), help="folder of the recordings")
     parser.add_argument("--workers", type=int, default=1, help="worker processes")
     options = parser.parse_args()
     if options.samples is None or not options.samples.is_dir():
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 async def _measure(folder: Path, workers: int) -> None:
-    payloads = {name: {"audio_data": (folder / name).read_bytes(), "sample_rate": 16_000} for name in _TRANSCRIPTS}
+    payloads = {name: {"audio_data": (folder / name).read_bytes(), "sample_rate": 16_000} for name in TRANSCRIPTS}
     processor = await create_processor(max_process_workers=workers)
     try:
         start = time.perf_counter()
@@ -87,7 +87,7 @@ def _print(results: dict[str, TaskResult], spent: float) -> None:
     seconds = ran = 0.0
     for name, result in results.items():
         found = result.unwrap()
-        spoken = plain(_TRANSCRIPTS[name])
+        spoken = plain(TRANSCRIPTS[name])
         errors = word_errors(spoken, plain(found["transcription"]))
         _print_line(name, (found["duration"], len(spoken), errors), result.wait_time, result.execution_time)
         words, wrong = words + len(spoken), wrong + errors
@@ -104,7 +104,7 @@ def _print_line(name: str, about: tuple[float, int, int], waited: float, ran: fl
     )
 
 
-def _default_folder() -> Path | None:
+def sample_folder() -> Path | None:
     folders = (parent / "shared" / "samples" for parent in Path(__file__).resolve().parents)
     return next((folder for folder in folders if folder.is_dir()), None)
 
