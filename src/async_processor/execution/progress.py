@@ -44,7 +44,7 @@ class ProgressRelay:
             return
         self._under_way = True
         try:
-            self._loop.call_soon_threadsafe(self._deliver, context=self._home)
+            self._loop.call_soon_threadsafe(self._wake, context=self._home)
         except RuntimeError:
             return  # the loop is closed: nobody is left to be told
 
@@ -58,12 +58,20 @@ class ProgressRelay:
         self._sink = None
         self._stop_timer()
 
+    def _wake(self) -> None:
+        # With a timer it is not time yet: the report came in the moment in which the one before it was handed on.
+        if self._timer is None:
+            self._deliver()
+
+    def _due(self) -> None:
+        self._timer = None
+        self._deliver()
+
     def _deliver(self) -> None:
-        self._stop_timer()
         self._under_way = False
         if self._hand_on() and self._sink is not None:
             self._under_way = True
-            self._timer = self._loop.call_later(INTERVAL_S, self._deliver, context=self._home)
+            self._timer = self._loop.call_later(INTERVAL_S, self._due, context=self._home)
 
     def _hand_on(self) -> bool:
         if self._sink is None or not self._newest:
