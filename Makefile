@@ -12,8 +12,8 @@ unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUA
 
 DEMO_AUDIO ?= examples/audio/hello_teddy.wav
 
-# On virtual time or on none: these may share the machine, all others have it for themselves.
-TIMELESS := tests/scheduling tests/simulation tests/storage/test_codec.py tests/storage/test_task_codec.py
+# On virtual time or on none but for those marked "alone": these may share the machine, all others have it for themselves.
+SHARING := tests/scheduling tests/simulation tests/processors tests/storage/test_codec.py tests/storage/test_task_codec.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types nightly bench clean
@@ -28,8 +28,9 @@ demo: $(VENV)/demo.stamp ## a spoken sentence through transcription, emotion, re
 
 test: $(VENV)/dev.stamp lint types ## lint, types and all tests but the nightly ones
 	@scripts/system-packages flite espeak-ng strace faketime postgresql:pg_ctlcluster
-	$(BIN)/python -m pytest -n auto $(TIMELESS)
-	$(BIN)/python -m pytest $(TIMELESS:%=--ignore=%)
+	$(BIN)/python -m pytest -n auto -m "not nightly and not alone" $(SHARING)
+	$(BIN)/python -m pytest -m "not nightly and alone" $(SHARING)
+	$(BIN)/python -m pytest $(SHARING:%=--ignore=%)
 
 lint: $(VENV)/dev.stamp ## style and format (ruff)
 	$(BIN)/python -m ruff check .

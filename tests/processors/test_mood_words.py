@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from async_processor.processors.mood_words import _PHRASES, MAX_CHARS, NAMED_FEELINGS, normalise, read_mood
 from async_processor.processors.providers.vader_sentiment import polarity
 
+pytestmark = pytest.mark.alone
+
 GOOD = [
     "I am happy today!", "i love you teddy", "you are my best friend", "i had fun at the park", "i won the game",
     "i am so excited", "mommy gave me a big hug", "this is the best day ever", "i am proud of myself", "yay",

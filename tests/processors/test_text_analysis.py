@@ -24,6 +24,8 @@ from async_processor.model import LaneName, ProcessingTask, ProcessingType
 from async_processor.processors.providers import yake_keywords
 from async_processor.processors.text_analysis import ANALYSES, processor_spec, read_request
 
+pytestmark = pytest.mark.alone
+
 SPEC = processor_spec(ProcessorConfig())
 ALWAYS = {"statistics", "analysed_as", "language_source", "reasons", "provider", "model", "offline"}
 ZOO = (

@@ -27,6 +27,8 @@ from async_processor.processors.providers import companion_script
 from async_processor.processors.providers.openai_moderation import VENDOR_URL, read_verdict
 from async_processor.processors.providers.word_moderation import WordModerator, plain_words
 
+pytestmark = pytest.mark.alone
+
 WORDS = WordModerator()
 
 

@@ -17,6 +17,8 @@ from async_processor.processors.providers import companion_script as script
 from async_processor.processors.providers.scripted_chat import ScriptedChat, mood_of, say, topic_of
 from async_processor.testing.provider_contracts import CHAT_REQUEST as REQUEST
 
+pytestmark = pytest.mark.alone
+
 NEUTRAL = Feeling()
 ALL_TOPICS = (*script.TOPICS, script.UNHEARD, script.QUESTION, script.OPEN)
 

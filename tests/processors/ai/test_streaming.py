@@ -17,6 +17,8 @@ from async_processor.errors import AuthenticationError, PermanentError, Provider
 from async_processor.processors.providers.event_stream import event_data
 from async_processor.testing.provider_contracts import CHAT_REQUEST as REQUEST
 
+pytestmark = pytest.mark.alone
+
 PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
 
 

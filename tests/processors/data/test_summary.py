@@ -192,7 +192,7 @@ def test_a_value_that_cannot_be_calculated_with_is_refused_and_its_column_named(
      {"a": [1], "b": [1, 2]}, {"a": [1], "b": []}, {1: [1]}, [{1: 1}], {"\ud800": [1]}, {"a": np.zeros((2, 2))},
      iter([]), {"a": np.zeros(2, "c16")}, {"a": np.zeros(2, "m8[s]")}, {"a": np.zeros(2, "i4,f4")},
      {"a": np.array([b"x"])}, np.zeros(3)],
-    ids=repr,
+    ids=lambda value: repr(value).partition(" at 0x")[0],
 )  # fmt: skip
 def test_what_is_no_table_is_refused(data: object):
     with pytest.raises(InvalidPayloadError, match=r"send|must be") as caught:

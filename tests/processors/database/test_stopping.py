@@ -16,6 +16,8 @@ from tests.processors.database.proxy import BadProxy
 from async_processor import ProcessingType, TaskStatus, create_task
 from async_processor.processors.providers import database_session
 
+pytestmark = pytest.mark.alone
+
 # Within one step of SQLite's machine, where it listens to nobody: a search that takes a second to find nothing.
 DEAF = "SELECT instr(hex(zeroblob(1000000)), hex(zeroblob(30000)) || '1')"
 RATHER_DEAF = DEAF.replace("1000000", "500000")
