@@ -6,7 +6,7 @@ from async_processor.model import ProcessingTask
 from benchmarks import functions as body
 
 
-def noop(task: ProcessingTask) -> None:
+def noop_sync(task: ProcessingTask) -> None:
     """Nothing."""
 
 

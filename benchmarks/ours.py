@@ -23,6 +23,7 @@ from async_processor.storage.sqlite_store import SqliteStore
 from async_processor.storage.task_codec import decode_result
 from benchmarks import functions as body
 from benchmarks.durable import SLOTS, workloads
+from benchmarks.lane_functions import echo, endless, noop_sync, spin
 from benchmarks.measure import Figure, efficiency, percentiles, rate, require, until_both_work
 
 NAME = "async_processor"
@@ -30,22 +31,6 @@ NAME = "async_processor"
 
 async def noop(task: ProcessingTask) -> None:
     """Nothing, on the event loop."""
-
-
-def noop_sync(task: ProcessingTask) -> None:
-    """Nothing, in a thread or a process."""
-
-
-def echo(task: ProcessingTask) -> bytes:
-    return body.echo(task.payload["data"])
-
-
-def spin(task: ProcessingTask) -> float:
-    return body.spin(body.CPU_TASK_S)
-
-
-def endless(task: ProcessingTask) -> None:
-    body.endless()
 
 
 async def nap(task: ProcessingTask) -> None:

@@ -26,7 +26,7 @@ from async_processor.execution.base import Attempt
 from async_processor.execution.process_lane import ProcessLane
 from async_processor.outcome import AttemptOutcome, Returned, Stopped, StopReason
 from benchmarks import functions as body
-from benchmarks.lane_functions import echo, endless, noop, spin
+from benchmarks.lane_functions import echo, endless, noop_sync, spin
 from benchmarks.measure import Figure, efficiency, percentiles, rate, require
 
 SLOTS = 2
@@ -102,7 +102,7 @@ class LaneUser:
     async def warm(self) -> None:
         for slot in range(SLOTS):
             for _ in range(20):
-                await self.one(noop, slot=slot)
+                await self.one(noop_sync, slot=slot)
 
     async def kill(self) -> tuple[float, float]:
         """Seconds from the stop of an endless loop to its report, and from there to the end of the next attempt."""
@@ -116,7 +116,7 @@ class LaneUser:
         self.lane.stop(token, StopReason.TIMEOUT)
         require(isinstance(await ended, Stopped), "the attempt was stopped")
         reported = time.perf_counter()
-        await self.one(noop)
+        await self.one(noop_sync)
         return reported - asked, time.perf_counter() - reported
 
 
@@ -131,7 +131,7 @@ async def with_lane(method: str, measure: Callable[[LaneUser], Awaitable[list[Fi
     began = time.perf_counter()
     await user.lane.start(user)
     try:
-        await user.one(noop)
+        await user.one(noop_sync)
         start = Figure("start to first result", (time.perf_counter() - began) * 1e3, "ms", "lower")
         await user.warm()
         return [start, *await measure(user)]
@@ -177,7 +177,7 @@ DATA = bytes(range(256)) * (body.TEN_MB // 256)
 
 
 async def lane_noop(user: LaneUser) -> list[Figure]:
-    samples = await timed(ONE_AT_A_TIME, lambda: user.one(noop))
+    samples = await timed(ONE_AT_A_TIME, lambda: user.one(noop_sync))
     return percentiles("W3p no-op, one at a time", samples, scale=1e6, unit="us")
 
 
@@ -188,7 +188,7 @@ async def pool_noop(pool: ProcessPoolExecutor) -> list[Figure]:
 
 async def lane_rate(user: LaneUser) -> list[Figure]:
     count = 2 * body.TASKS["W2b"]
-    return [rate("W2b no-op, two slots busy", count, await user.many(noop, count))]
+    return [rate("W2b no-op, two slots busy", count, await user.many(noop_sync, count))]
 
 
 async def pool_rate(pool: ProcessPoolExecutor) -> list[Figure]:
