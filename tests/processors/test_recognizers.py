@@ -12,7 +12,7 @@ import pytest
 from async_processor.config import ProcessorConfig, SpeechConfig
 from async_processor.errors import ConfigurationError, InvalidPayloadError, PermanentError
 from async_processor.model import LaneName
-from async_processor.processors.audio_transcription import example, processor_spec, read_request
+from async_processor.processors.audio_transcription import processor_spec, read_request
 from async_processor.processors.recognition import read_language
 from async_processor.processors.recognizers import chosen, open_hosted, open_local
 
@@ -151,7 +151,7 @@ def test_what_is_no_tag_is_refused_where_the_languages_are_not_known(tag):
 def test_a_request_is_read_without_any_library():
     config = SpeechConfig(whisper_model_dir="/no/such/folder")
 
-    request = read_request({**example(), "language": "de"}, config)
+    request = read_request({"audio_data": bytes(1_000), "sample_rate": 16_000, "language": "de"}, config)
 
     assert (request.language, request.source.sample_rate) == ("de", 16_000)
 
@@ -190,4 +190,4 @@ async def test_a_model_that_is_not_there_is_told_before_the_first_task():
 
 
 def test_making_a_recogniser_loads_nothing():
-    assert open_local(SpeechConfig(whisper_model_dir=f"{os.sep}no")).name == "faster-whisper"
+    assert open_local(SpeechConfig(whisper_model_dir=f"{os.sep}no")).provider == "faster-whisper"
