@@ -53,8 +53,9 @@ class SpeechConfig(_Settings):
     Attributes:
         max_audio_bytes: largest recording accepted.
         max_audio_s: longest recording accepted, in seconds.
-        provider: who transcribes. "auto" is Whisper where ``whisper_model_dir`` is set, else PocketSphinx: a recording
-            leaves the machine only where this says "openai", whatever keys there are in the environment.
+        provider: who transcribes. "auto" is Whisper where ``whisper_model_dir`` is set, else PocketSphinx; else
+            "pocketsphinx", "whisper", "openai", or what another package brings. A recording leaves the machine only
+            where this names who gets it, whatever keys there are in the environment.
         whisper_model_dir: folder of a Whisper model in CTranslate2's format, with its tokenizer.
         whisper_threads: threads that one recognition by Whisper may use.
         model: name of the hosted model. There is no default: vendors switch names off.
@@ -68,7 +69,7 @@ class SpeechConfig(_Settings):
 
     max_audio_bytes: int = 50_000_000
     max_audio_s: float = 600.0
-    provider: Literal["auto", "pocketsphinx", "whisper", "openai"] = "auto"
+    provider: str = "auto"
     whisper_model_dir: str | None = None
     whisper_threads: int = 1
     model: str | None = None
@@ -188,7 +189,7 @@ class EmotionConfig(_Settings):
 
     Attributes:
         provider: "offline" judges voice and words here; "chat" has a chat model judge the words; "hume" has Hume judge
-            the recording. Keys in the environment alone choose nothing.
+            the recording; else what another package brings. Keys in the environment alone choose nothing.
         protocol: for "chat", whose protocol the model speaks; "auto" for the one that ``AIConfig`` leads to, or
             OpenAI's at a ``base_url`` of its own.
         model: for "chat", name of the model; None to take ``AIConfig.model``.
@@ -200,7 +201,7 @@ class EmotionConfig(_Settings):
         max_response_bytes: largest answer read from a server.
     """
 
-    provider: Literal["offline", "chat", "hume"] = "offline"
+    provider: str = "offline"
     protocol: Literal["auto", "openai", "anthropic"] = "auto"
     model: str | None = None
     base_url: str | None = None

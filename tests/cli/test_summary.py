@@ -27,6 +27,12 @@ def results(**changed: TaskResult) -> TurnResults:
     return TurnResults(**(whole | changed))
 
 
+def test_a_confidence_that_nobody_measured_is_not_shown():
+    lines = list(summary_lines(results(emotion=ended({**FELT, "confidence": None})), None))
+
+    assert "felt          happy  [swift-f0]" in lines
+
+
 def test_the_summary_tells_heard_felt_answered_spoken_and_the_times():
     assert list(summary_lines(results(), Path("out/answer.wav"))) == [
         'heard         "hello teddy"  [pocketsphinx, en-us]',

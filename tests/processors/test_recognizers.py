@@ -190,4 +190,4 @@ async def test_a_model_that_is_not_there_is_told_before_the_first_task():
 
 
 def test_making_a_recogniser_loads_nothing():
-    assert open_local(SpeechConfig(whisper_model_dir=f"{os.sep}no")).name == "faster-whisper"
+    assert open_local(SpeechConfig(whisper_model_dir=f"{os.sep}no")).provider == "faster-whisper"

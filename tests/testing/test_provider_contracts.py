@@ -9,14 +9,18 @@ import pytest
 
 from async_processor.errors import ProviderError
 from async_processor.processors.chat import ChatReply, ChatRequest
+from async_processor.processors.emotion_analyzer import EmotionFinding, EmotionRequest
 from async_processor.processors.notifier import Delivery, Notification, Refusal
+from async_processor.processors.recognition import HostedText
 from async_processor.testing import provider_contracts
 from async_processor.testing.provider_contracts import (
     Check,
     ContractBroken,
     chat_model_checks,
+    emotion_analyzer_checks,
     notifier_checks,
     provider_checks,
+    recognizer_checks,
     run_checks,
 )
 
@@ -64,6 +68,24 @@ class GoodNotifier(Good):
         return self.delivery
 
 
+class GoodRecognizer(Good):
+    offline: Any = True
+    model: Any = None
+    hears: Any = HostedText("hello", None)
+
+    async def recognise(self, _file_name: str, _recording: bytes, _language: str | None) -> HostedText:
+        return self.hears
+
+
+class GoodAnalyzer(Good):
+    offline: Any = False
+    model: Any = "m-1"
+    finding: Any = EmotionFinding(primary_emotion="happy", basis=("text", "audio"))
+
+    async def analyse(self, _request: EmotionRequest) -> EmotionFinding:
+        return self.finding
+
+
 def general(kind: type[Good], broken: type[Good] = Broken) -> list[Check]:
     return provider_checks(kind, lambda provider: provider.use(), broken=broken)
 
@@ -85,7 +107,13 @@ async def broken_at(checks: list[Check]) -> dict[str, str]:
 
 
 async def test_good_providers_pass_and_the_names_of_the_checks_are_given():
-    for checks in (general(Good), chat_model_checks(GoodChat), notifier_checks(GoodNotifier, NOTIFICATION)):
+    for checks in (
+        general(Good),
+        chat_model_checks(GoodChat),
+        notifier_checks(GoodNotifier, NOTIFICATION),
+        recognizer_checks(GoodRecognizer),
+        emotion_analyzer_checks(GoodAnalyzer),
+    ):
         names = await run_checks(checks)
 
         assert names == [str(check) for check in checks]
@@ -245,3 +273,64 @@ async def test_something_else_than_a_reply_or_a_delivery_is_found():
     assert "not dict" in (await broken_at(chat_model_checks(chat)))["a_reply_is_complete"]
     found = await broken_at(notifier_checks(notifier, NOTIFICATION))
     assert "not dict" in found["a_delivery_accounts_for_every_recipient"]
+
+
+@pytest.mark.parametrize(
+    ("hears", "says"),
+    [
+        ("hello", "not str"),
+        (HostedText(None, None), "must be a text"),  # type: ignore[arg-type]
+        (HostedText("hello ", None), "no space around"),
+        (HostedText("hello", ""), "a language has a name"),
+        (HostedText("hello", 7), "a language has a name"),  # type: ignore[arg-type]
+    ],
+)
+async def test_something_heard_that_is_no_text_is_found(hears: object, says: str):
+    found = await broken_at(recognizer_checks(but(GoodRecognizer, hears=hears)))
+
+    assert list(found) == ["what_is_heard_is_a_text"]
+    assert says in found["what_is_heard_is_a_text"]
+
+
+@pytest.mark.parametrize(
+    ("finding", "says"),
+    [
+        ({"primary_emotion": "happy"}, "not dict"),
+        (EmotionFinding(primary_emotion="glee", basis=("text",)), "primary_emotion"),
+        (EmotionFinding(primary_emotion="happy", basis=("stars",)), "what was given (audio, text)"),
+        (EmotionFinding(primary_emotion="neutral", basis=()), "reason must be"),
+    ],
+)
+async def test_a_finding_that_cannot_be_used_is_found(finding: object, says: str):
+    found = await broken_at(emotion_analyzer_checks(but(GoodAnalyzer, finding=finding)))
+
+    assert list(found) == ["a_finding_is_within_bounds_and_rests_on_what_was_given"]
+    assert says in found["a_finding_is_within_bounds_and_rests_on_what_was_given"]
+
+
+async def test_one_that_does_not_say_where_it_works_is_found():
+    class Restless(GoodRecognizer):
+        asked = 0
+
+        async def recognise(self, *_: object) -> HostedText:
+            self.asked += 1
+            self.model = f"m-{self.asked}"
+            return self.hears
+
+    for kind, says in ((but(GoodRecognizer, offline=None), "'offline', a bool"), (Restless, "stay what they were")):
+        found = await broken_at(recognizer_checks(kind))
+        assert list(found) == ["what_it_gives_is_labelled"]
+        assert says in found["what_it_gives_is_labelled"]
+
+
+async def test_what_the_checks_ask_is_what_they_were_made_with():
+    asked: list[object] = []
+
+    class Asked(GoodRecognizer):
+        async def recognise(self, *request: object) -> HostedText:
+            asked.append(request)
+            return self.hears
+
+    await run_checks(recognizer_checks(Asked, recording=b"sound", file_name="a.ogg", language="de"))
+
+    assert set(asked) == {("a.ogg", b"sound", "de")}

@@ -59,7 +59,8 @@ def _heard(value: Mapping[str, Any]) -> str:
 
 
 def _felt(value: Mapping[str, Any]) -> str:
-    return f"{printable(value['primary_emotion'])}, confidence {value['confidence']:.2f}{_by(value)}"
+    sure = "" if value["confidence"] is None else f", confidence {value['confidence']:.2f}"
+    return f"{printable(value['primary_emotion'])}{sure}{_by(value)}"
 
 
 def _answered(value: Mapping[str, Any]) -> str:

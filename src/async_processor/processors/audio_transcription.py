@@ -1,7 +1,7 @@
 """AUDIO_TRANSCRIPTION: what is said in a recording. Described in docs/audio-transcription.md.
 
 Who recognises is chosen in recognizers.py. Recognisers that run here are asked by this module, about speech only;
-a server gets the recording (hosted_transcription.py).
+a server, or what another package brings, gets the recording (hosted_transcription.py).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .extras import missing_extra
 from .hosted_transcription import HostedTranscriber, UploadRequest, read_upload
 from .providers import pocketsphinx_stt, silero_vad
 from .recognition import Heard, LocalRecognizer, read_language
-from .recognizers import chosen, open_local
+from .recognizers import RUN_HERE, chosen, open_local
 from .registry import ProcessorSpec, Readiness, inspect_function
 from .utterances import Utterance, find_utterances
 
@@ -36,13 +36,14 @@ def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
     """How AUDIO_TRANSCRIPTION runs.
 
     In the process lane, whatever a task's hints say: PocketSphinx holds the interpreter's lock, and hostile bytes may
-    hang or crash a decoder; a worker can be killed. On the event loop with a server, which decodes.
+    hang or crash a decoder; a worker can be killed. On the event loop with a server, or what another package brings:
+    they decode.
 
     Raises:
         ConfigurationError: the settings name a recogniser but not what it needs, or contradict each other.
     """
     speech = config.speech
-    if chosen(speech) == "openai":
+    if chosen(speech) not in RUN_HERE:
         transcriber = HostedTranscriber(speech)
         return ProcessorSpec(
             func=transcriber,
@@ -50,7 +51,7 @@ def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
             wants_context=False,
             lane=LaneName.ASYNC,
             aclose=transcriber.aclose,
-            readiness=functools.partial(_hosted_readiness, transcriber),
+            readiness=functools.partial(_hosted_readiness, transcriber, speech.provider),
             example=example,
         )
     return inspect_function(
@@ -77,7 +78,7 @@ def read_request(payload: Mapping[str, Any], config: SpeechConfig) -> Transcript
     Raises:
         InvalidPayloadError: it cannot be used; ``field`` names the key.
     """
-    return read_upload(payload, config) if chosen(config) == "openai" else _read_local(payload, config)
+    return _read_local(payload, config) if chosen(config) in RUN_HERE else read_upload(payload, config)
 
 
 def _read_local(payload: Mapping[str, Any], config: SpeechConfig) -> TranscriptionRequest:
@@ -119,7 +120,7 @@ def transcribe(task: ProcessingTask, context: TaskContext, *, config: SpeechConf
         "segments": segments,
         "reason": None if segments else _reason(utterances),
         "sample_rate": recording.sample_rate,
-        "provider": recognizer.name,
+        "provider": recognizer.provider,
         "model": recognizer.model,
         "offline": True,
     }
@@ -174,18 +175,20 @@ async def _local_readiness(config: SpeechConfig) -> Readiness:
     except AsyncProcessorError as error:
         problem = problem or error.message
     remarks: tuple[str, ...] = ()
-    if recognizer.name == pocketsphinx_stt.NAME:
+    if recognizer.provider == pocketsphinx_stt.NAME:
         remarks = ("American English only, one word in five wrong; a Whisper model (whisper_model_dir) hears better",)
-    return Readiness(provider=recognizer.name, offline=True, problem=problem, remarks=remarks)
+    return Readiness(provider=recognizer.provider, offline=True, problem=problem, remarks=remarks)
 
 
-async def _hosted_readiness(transcriber: HostedTranscriber) -> Readiness:
-    problem = None
+async def _hosted_readiness(transcriber: HostedTranscriber, provider: str) -> Readiness:
+    problem, offline = None, False
     try:
+        offline = transcriber.offline
         await transcriber.check()
     except AsyncProcessorError as error:
         problem = error.message
-    return Readiness(provider="openai", offline=False, problem=problem, remarks=("recordings leave this machine",))
+    remarks = () if offline else ("recordings leave this machine",)
+    return Readiness(provider=provider, offline=offline, problem=problem, remarks=remarks)
 
 
 def example() -> dict[str, Any]:

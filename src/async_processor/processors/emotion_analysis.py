@@ -49,7 +49,7 @@ def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
 
 
 @dataclass(slots=True, frozen=True)
-class _Words:
+class Words:
     """What was said, and whether a recogniser heard it rather than somebody typed it."""
 
     text: str
@@ -66,9 +66,9 @@ def analyse(task: ProcessingTask, context: TaskContext, *, config: SpeechConfig)
     payload = task.payload
     analysis_type = read.choice(payload, "analysis_type", COMPREHENSIVE, ANALYSIS_TYPES)
     baseline = read_baseline(payload)
-    words = None if analysis_type in (PROSODY, "audio") else _find_words(payload, context)
+    words = None if analysis_type in (PROSODY, "audio") else find_words(payload, context)
     wants_voice = analysis_type != WORDS
-    _check_given(payload, words, analysis_type)
+    check_given(payload, words, analysis_type)
     voice = None
     if wants_voice and payload.get(AUDIO) is not None:
         samples = read_recording(payload, config).samples
@@ -78,16 +78,21 @@ def analyse(task: ProcessingTask, context: TaskContext, *, config: SpeechConfig)
     return _result(voice, baseline, mood, heard=words is not None and words.heard)
 
 
-def _find_words(payload: Mapping[str, Any], context: TaskContext) -> _Words | None:
+def find_words(payload: Mapping[str, Any], context: TaskContext) -> Words | None:
     """The payload's text, else what a transcription that the task depended on heard."""
     if payload.get(TEXT) is not None:
-        return _Words(read.text(payload, TEXT, max_chars=MAX_CHARS, wanted="what was said, as text"), heard=False)
+        return Words(read.text(payload, TEXT, max_chars=MAX_CHARS, wanted="what was said, as text"), heard=False)
     transcription = context.dependencies.first(ProcessingType.AUDIO_TRANSCRIPTION)
     heard = transcription.get("transcription") if isinstance(transcription, Mapping) else None
-    return _Words(heard, heard=True) if isinstance(heard, str) else None
+    return Words(heard, heard=True) if isinstance(heard, str) else None
 
 
-def _check_given(payload: Mapping[str, Any], words: _Words | None, analysis_type: str) -> None:
+def check_given(payload: Mapping[str, Any], words: Words | None, analysis_type: str) -> None:
+    """Refuse a payload that brings neither words nor a recording to go by.
+
+    Raises:
+        InvalidPayloadError: it does.
+    """
     if words is not None or (analysis_type != WORDS and payload.get(AUDIO) is not None):
         return
     if analysis_type == WORDS:

@@ -23,16 +23,14 @@ from .ai_response import choose_model
 from .audio import FIELD as AUDIO
 from .chat import ChatModel, ChatReply, ChatRequest
 from .chat_providers import ChatModels
-from .circumplex import NEUTRAL, WORDS
+from .circumplex import NEUTRAL
 from .emotion_analysis import ANALYSIS_TYPES, COMPREHENSIVE, TEXT
 from .emotion_analysis import WORDS as TEXT_ONLY
-from .mood_words import MAX_CHARS, NAMED_FEELINGS
+from .emotion_analyzer import VOCABULARY
+from .mood_words import MAX_CHARS
 from .prompting import read_model_name
 from .providers import answers
 from .reply_facts import clean
-
-VOCABULARY = tuple(dict.fromkeys((*WORDS, *NAMED_FEELINGS)))
-"""The words for emotions, the same as of the offline analysis. No other gets into a result."""
 
 MAX_SECONDARY = 3
 

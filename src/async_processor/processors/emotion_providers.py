@@ -1,4 +1,4 @@
-"""Who does EMOTION_ANALYSIS: this machine, a chat model or Hume; and whether they could now.
+"""Who does EMOTION_ANALYSIS: this machine, a chat model, Hume or another package; and whether they could now.
 
 Only ``EmotionConfig.provider`` decides. A key that lies in the environment for another purpose sends no child's voice
 or words anywhere.
@@ -16,6 +16,7 @@ from ..config import EmotionConfig, ProcessorConfig
 from ..errors import AsyncProcessorError, ConfigurationError, MissingExtraError
 from ..model import LaneName
 from . import emotion_analysis, emotion_hume
+from .emotion_brought import BroughtAnalyser, is_brought
 from .emotion_chat import ChatAnalyser
 from .extras import missing_extra
 from .providers import hume_voice, swift_f0_pitch, vader_sentiment
@@ -55,6 +56,9 @@ def processor_spec(config: ProcessorConfig, environ: Mapping[str, str] | None = 
         # On the event loop: words are sent and an answer is awaited, and nothing of a stranger's is decoded but JSON.
         analyser = ChatAnalyser(config, environ=environ)
         return inspect_function(analyser, lane=LaneName.ASYNC, aclose=analyser.aclose, readiness=readiness)
+    if is_brought(config.emotion):
+        brought = BroughtAnalyser(config)
+        return inspect_function(brought, lane=LaneName.ASYNC, aclose=brought.aclose, readiness=readiness)
     settings = _with_key(config.emotion, environ)
     function = functools.partial(emotion_hume.analyse, settings=settings, speech=config.speech)
     return inspect_function(function, lane=LaneName.PROCESS, readiness=readiness)
@@ -73,6 +77,8 @@ async def emotion_readiness(config: ProcessorConfig, environ: Mapping[str, str] 
         environ: as for ``processor_spec``.
     """
     environ = os.environ if environ is None else environ
+    if is_brought(config.emotion):
+        return await BroughtAnalyser(config).readiness()
     chosen = config.emotion.provider
     offline = chosen == "offline"
     problem: str | None = None

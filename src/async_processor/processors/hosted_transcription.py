@@ -1,4 +1,4 @@
-"""AUDIO_TRANSCRIPTION by a server: the recording is sent as it is, and nothing of it is decoded here."""
+"""AUDIO_TRANSCRIPTION by a server or by what another package brings: they get the recording undecoded, as it is."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from weakref import WeakKeyDictionary
 
 from ..clock import Clock, SystemClock
 from ..config import SpeechConfig
+from ..errors import PermanentError
 from ..model import ProcessingTask
 from . import audio
 from . import samples as sound
 from .payload import invalid
-from .recognition import HostedRecognizer, read_language
+from .provider_registry import checked
+from .recognition import HostedRecognizer, HostedText, read_language
 from .recognizers import open_hosted
 
 # What servers of this protocol take, by the ending of a file's name.
@@ -86,13 +88,14 @@ class HostedTranscriber:
 
         Raises:
             InvalidPayloadError: before anything is sent.
-            ConfigurationError: key or address are missing or cannot be used.
-            ProviderError: the server gave no usable answer; another attempt may help.
+            ConfigurationError: key or address are missing or cannot be used, or nobody brings the recogniser.
+            ProviderError: the recogniser gave no usable answer; another attempt may help.
             PermanentError: no other attempt would help.
         """
         request = read_upload(task.payload, self._config)
         recognizer = self._recognizer()
-        heard = await recognizer.recognise(request.file_name, request.recording, request.language)
+        answer = await recognizer.recognise(request.file_name, request.recording, request.language)
+        heard = _usable(checked(answer, HostedText, recognizer.provider), recognizer.provider)
         return {
             "transcription": heard.text,
             "confidence": None,
@@ -101,15 +104,25 @@ class HostedTranscriber:
             "duration": None if request.duration is None else round(request.duration, 3),
             "speech_duration": None,
             "segments": [],
-            "reason": None if heard.text else "the server heard no words in the recording",
+            "reason": None if heard.text else "no words were heard in the recording",
             "sample_rate": request.sample_rate,
-            "provider": recognizer.name,
+            "provider": recognizer.provider,
             "model": recognizer.model,
-            "offline": False,
+            "offline": recognizer.offline,
         }
 
+    @property
+    def offline(self) -> bool:
+        """Whether recordings stay on this machine.
+
+        Raises:
+            ConfigurationError: as for a task.
+        """
+        return self._recognizer().offline
+
     async def check(self) -> None:
-        """Find out whether a transcription could be had now: that key and address are set, and the server takes them.
+        """Find out whether a transcription could be had now: such as that key and address are set, and the
+        server takes them.
 
         Raises:
             AsyncProcessorError: what would go wrong.
@@ -128,3 +141,12 @@ class HostedTranscriber:
         if opened is None:
             opened = self._open[loop] = open_hosted(self._config, self._environ, self._clock.wall().date())
         return opened
+
+
+def _usable(heard: HostedText, provider: str) -> HostedText:
+    # Whoever wrote the recogniser need not have kept to the types.
+    text: object = heard.text
+    language: object = heard.language
+    if not isinstance(text, str) or not isinstance(language, str | None):
+        raise PermanentError(f"provider {provider!r} gave back a HostedText whose text or language is none")
+    return heard

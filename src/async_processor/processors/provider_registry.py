@@ -42,13 +42,19 @@ class ProviderKind(enum.StrEnum):
 BUILT_IN: Mapping[ProviderKind, tuple[str, ...]] = {
     ProviderKind.CHAT_MODEL: ("auto", "anthropic", "openai", "scripted"),
     ProviderKind.NOTIFIER: tuple(known_schemes()),
+    ProviderKind.SPEECH_TO_TEXT: ("auto", "openai", "pocketsphinx", "whisper"),
+    ProviderKind.EMOTION_ANALYZER: ("chat", "hume", "offline"),
 }
 # Coroutine functions that every provider has, and that those of a kind have besides.
 _EVERY = ("check", "aclose")
 _METHODS: Mapping[ProviderKind, tuple[str, ...]] = {
     ProviderKind.CHAT_MODEL: ("reply",),
     ProviderKind.NOTIFIER: ("send",),
+    ProviderKind.SPEECH_TO_TEXT: ("recognise",),
+    ProviderKind.EMOTION_ANALYZER: ("analyse",),
 }
+# Kinds whose results do not tell where they come from: their providers do, with ``offline`` and ``model``.
+_LABELLED = (ProviderKind.SPEECH_TO_TEXT, ProviderKind.EMOTION_ANALYZER)
 _SHOWN_CHARS = 40
 # What a scheme may be made of (RFC 3986), for the name of a notifier is one.
 _NAME = re.compile(r"[a-z][a-z0-9+.-]{0,62}|[a-z][a-z0-9_]{0,62}")
@@ -137,6 +143,10 @@ class ProviderRegistry:
             raise ConfigurationError(
                 f"{found.value} {name!r} lacks {lacking}; see docs/providers.md for what it must have"
             )
+        if found in _LABELLED and not is_labelled(made):
+            raise ConfigurationError(
+                f"{found.value} {name!r} lacks 'offline' (a bool) or 'model' (a text or None); see docs/providers.md"
+            )
         return made
 
 
@@ -149,6 +159,14 @@ def checked(result: object, wanted: type[Result], provider: str) -> Result:
     if not isinstance(result, wanted):
         raise PermanentError(f"provider {provider!r} gave back {type(result).__name__} in place of {wanted.__name__}")
     return result
+
+
+def is_labelled(made: object) -> bool:
+    """Whether a provider says if it is offline, and which model it has, if any."""
+    model = getattr(made, "model", "")
+    return isinstance(getattr(made, "offline", None), bool) and (
+        model is None or (isinstance(model, str) and model != "")
+    )
 
 
 registry = ProviderRegistry()

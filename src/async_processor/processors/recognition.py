@@ -41,18 +41,13 @@ class SpeechRecognizer(Protocol):
     """Whoever recognises speech."""
 
     @property
-    def name(self) -> str:
-        """The ``provider`` of its results."""
+    def provider(self) -> str:
+        """Its name, which results carry."""
         ...
 
     @property
     def model(self) -> str | None:
         """The ``model`` of its results."""
-        ...
-
-    @property
-    def languages(self) -> Sequence[str] | None:
-        """What can be asked for as ``language``; None if only the recogniser itself knows."""
         ...
 
 
@@ -62,6 +57,11 @@ class LocalRecognizer(SpeechRecognizer, Protocol):
     Each method may raise ``MissingExtraError`` (its library is not installed) and ``ProcessorNotAvailableError`` (its
     model is missing or broken). ``languages`` may load the model.
     """
+
+    @property
+    def languages(self) -> Sequence[str]:
+        """What can be asked for as ``language``."""
+        ...
 
     @property
     def default_language(self) -> str | None:
@@ -78,14 +78,22 @@ class LocalRecognizer(SpeechRecognizer, Protocol):
 
 
 class HostedRecognizer(SpeechRecognizer, Protocol):
-    """One that is asked over the network, on the event loop. Errors are those of ``ChatModel``."""
+    """One that is asked on the event loop and takes whole recordings: a server, or what another package brings.
+
+    Errors are those of ``ChatModel``.
+    """
+
+    @property
+    def offline(self) -> bool:
+        """Whether recordings stay on this machine."""
+        ...
 
     async def check(self) -> None:
-        """Find out whether it could answer now, at the cost of at most one small request."""
+        """Find out whether it could hear now, at the cost of at most one small request."""
         ...
 
     async def recognise(self, file_name: str, recording: bytes, language: str | None) -> HostedText:
-        """What is said in a whole recording; the name's ending tells its format."""
+        """What is said in a whole recording; the name's ending tells its format. None to find out the language."""
         ...
 
     async def aclose(self) -> None:
@@ -95,7 +103,7 @@ class HostedRecognizer(SpeechRecognizer, Protocol):
 
 @dataclass(slots=True, frozen=True)
 class HostedText:
-    """What a server answered; ``language`` is None where it did not tell."""
+    """What was heard in a whole recording: "" where nobody speaks; ``language`` is None where it was not told."""
 
     text: str
     language: str | None

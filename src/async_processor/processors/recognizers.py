@@ -5,23 +5,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import date
-from typing import Literal
 
 from ..config import SpeechConfig
 from ..errors import ConfigurationError, PermanentError
 from .addresses import NO_KEY, checked_key, checked_url
 from .chat_providers import Endpoint
 from .model_names import ending_model
+from .provider_registry import BUILT_IN, ProviderKind, registry
 from .recognition import HostedRecognizer, LocalRecognizer
 
 logger = logging.getLogger("async_processor.providers")
+
+RUN_HERE = ("pocketsphinx", "whisper")
+"""Recognisers that run in a worker process; all others are asked on the event loop."""
 
 _HOSTED_SETTINGS = ("model", "base_url", "api_key")
 _LIMITS = ("request_timeout_s", "max_upload_bytes", "max_response_bytes")
 
 
-def chosen(config: SpeechConfig) -> Literal["pocketsphinx", "whisper", "openai"]:
-    """Whom the settings choose. The environment has no say: a key that lies there is no consent to send a recording.
+def chosen(config: SpeechConfig) -> str:
+    """Whom the settings choose: one of ``RUN_HERE``, "openai", or the name of what another package brings.
+
+    The environment has no say: a key that lies there is no consent to send a recording.
 
     Raises:
         ConfigurationError: settings are missing, or contradict each other.
@@ -39,13 +44,13 @@ def chosen(config: SpeechConfig) -> Literal["pocketsphinx", "whisper", "openai"]
         return "pocketsphinx" if config.whisper_model_dir is None else "whisper"
     if provider == "whisper" and not config.whisper_model_dir:
         raise ConfigurationError("provider 'whisper' needs the folder of a model: set SpeechConfig.whisper_model_dir")
-    if provider == "openai":
+    if provider not in RUN_HERE:
         _check_hosted(config)
     return provider
 
 
 def _check_hosted(config: SpeechConfig) -> None:
-    if not config.model:
+    if config.provider == "openai" and not config.model:
         raise ConfigurationError("provider 'openai' needs the name of a model: set SpeechConfig.model")
     for name in _LIMITS:
         if getattr(config, name) == 0:
@@ -65,14 +70,18 @@ def open_local(config: SpeechConfig) -> LocalRecognizer:
 
 
 def open_hosted(config: SpeechConfig, environ: Mapping[str, str], today: date) -> HostedRecognizer:
-    """The recogniser that is asked over the network. Opens no connection before its first request.
+    """The recogniser that is asked on the event loop. Opens no connection before its first request.
 
     A model that its vendor will switch off is named in the log.
 
     Raises:
-        ConfigurationError: the key is missing, or key or address cannot be used.
+        ConfigurationError: the key is missing, or key or address cannot be used; or another package is to bring the
+            recogniser, and none does.
         PermanentError: the vendor has switched the model off.
     """
+    if config.provider not in BUILT_IN[ProviderKind.SPEECH_TO_TEXT]:
+        brought: HostedRecognizer = registry.make(ProviderKind.SPEECH_TO_TEXT, config.provider, config)
+        return brought
     key = config.api_key or environ.get("OPENAI_API_KEY")
     base_url = config.base_url or environ.get("OPENAI_BASE_URL") or None
     if not key and base_url is None:

@@ -13,7 +13,11 @@ from typing import Any, Generic, Protocol, TypeVar, get_args
 
 from ..errors import AsyncProcessorError
 from ..processors.chat import ChatModel, ChatReply, ChatRequest, Feeling, FinishReason
+from ..processors.emotion_analyzer import EmotionAnalyzer, EmotionFinding, EmotionRequest, fault_in
 from ..processors.notifier import Delivery, Notification, Notifier
+from ..processors.provider_registry import is_labelled
+from ..processors.recognition import HostedRecognizer, HostedText
+from ..processors.samples import to_wav
 
 CHAT_REQUEST = ChatRequest(
     system="You are a toy bear.",
@@ -25,6 +29,12 @@ CHAT_REQUEST = ChatRequest(
     age=5,
 )
 """What a chat model is asked unless the checks are made with another request."""
+
+SILENCE = to_wav(bytes(2 * 16_000), 16_000)
+"""A WAV file with a second of silence: what a recogniser hears unless the checks are made with another recording."""
+
+EMOTION_REQUEST = EmotionRequest(text="I am happy today!", recording=SILENCE, file_name="recording.wav")
+"""What an emotion analyser is asked unless the checks are made with another request."""
 
 AT_ONCE_S = 1.0
 """How long a cancelled call may take to end, and what it started to be gone."""
@@ -105,6 +115,36 @@ def notifier_checks(
         return await notifier.send(notification)
 
     return _checks_of(_Notifier(make, call, broken, notification))
+
+
+def recognizer_checks(
+    make: Callable[[], HostedRecognizer],
+    *,
+    recording: bytes = SILENCE,
+    file_name: str = "recording.wav",
+    language: str | None = None,
+    broken: Callable[[], HostedRecognizer] | None = None,
+) -> list[Check]:
+    """The checks for a recogniser, which is given ``recording`` some ten times."""
+
+    async def call(recognizer: HostedRecognizer) -> HostedText:
+        return await recognizer.recognise(file_name, recording, language)
+
+    return _checks_of(_Recognizer(make, call, broken))
+
+
+def emotion_analyzer_checks(
+    make: Callable[[], EmotionAnalyzer],
+    *,
+    request: EmotionRequest = EMOTION_REQUEST,
+    broken: Callable[[], EmotionAnalyzer] | None = None,
+) -> list[Check]:
+    """The checks for an emotion analyser."""
+
+    async def call(analyzer: EmotionAnalyzer) -> EmotionFinding:
+        return await analyzer.analyse(request)
+
+    return _checks_of(_EmotionAnalyzer(make, call, broken, request))
 
 
 class _Common(Generic[P]):
@@ -251,6 +291,58 @@ class _Notifier(_Common[Notifier]):
         ids = {_label(await self._call(notifier), "message_id") for _ in range(2)}
         await notifier.aclose()
         _require(len(ids) == 1, "a message that is sent again must carry the same message_id")
+
+
+class _Labelled(_Common[P]):
+    """Kinds whose provider says itself what results carry."""
+
+    async def what_it_gives_is_labelled(self) -> None:
+        provider = self._make()
+        before = await self._labels(provider)
+        await self._call(provider)
+        after = await self._labels(provider)
+        await provider.aclose()
+        _require(before == after, "'provider', 'offline' and 'model' must stay what they were")
+
+    async def _labels(self, provider: P) -> tuple[object, ...]:
+        _require(is_labelled(provider), "it must have 'offline', a bool, and 'model', a name or None")
+        return tuple(_label(provider, name) for name in ("provider", "offline", "model"))
+
+
+class _Recognizer(_Labelled[HostedRecognizer]):
+    async def what_is_heard_is_a_text(self) -> None:
+        recognizer = self._make()
+        heard = await self._call(recognizer)
+        await recognizer.aclose()
+        if not isinstance(heard, HostedText):
+            raise ContractBroken(f"recognise() must give a HostedText, not {type(heard).__name__}")
+        _require(isinstance(heard.text, str), 'what was heard must be a text, and "" where nobody speaks')
+        _require(heard.text == heard.text.strip(), "a text must have no space around it")
+        language: object = heard.language
+        _require(
+            language is None or (isinstance(language, str) and language != ""), "a language has a name, or is None"
+        )
+
+
+class _EmotionAnalyzer(_Labelled[EmotionAnalyzer]):
+    def __init__(
+        self,
+        make: Callable[[], EmotionAnalyzer],
+        call: Callable[[EmotionAnalyzer], Awaitable[object]],
+        broken: Callable[[], EmotionAnalyzer] | None,
+        request: EmotionRequest,
+    ) -> None:
+        super().__init__(make, call, broken)
+        self._request = request
+
+    async def a_finding_is_within_bounds_and_rests_on_what_was_given(self) -> None:
+        analyzer = self._make()
+        finding = await self._call(analyzer)
+        await analyzer.aclose()
+        if not isinstance(finding, EmotionFinding):
+            raise ContractBroken(f"analyse() must give an EmotionFinding, not {type(finding).__name__}")
+        fault = fault_in(finding, self._request)
+        _require(fault is None, str(fault))
 
 
 def _checks_of(case: _Common[Any]) -> list[Check]:

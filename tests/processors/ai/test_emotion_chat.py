@@ -19,10 +19,10 @@ from async_processor.config import AIConfig, EmotionConfig, ProcessorConfig
 from async_processor.errors import ConfigurationError, InvalidPayloadError, PermanentError, ProviderError
 from async_processor.model import ProcessingType, create_task
 from async_processor.processors.chat import ChatReply
+from async_processor.processors.emotion_analyzer import VOCABULARY
 from async_processor.processors.emotion_chat import (
     RULES,
     SCHEMA,
-    VOCABULARY,
     ChatAnalyser,
     chat_settings,
     read_judgement,

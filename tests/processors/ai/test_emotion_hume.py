@@ -30,7 +30,7 @@ from async_processor.errors import (
     ProviderError,
 )
 from async_processor.model import LaneName, ProcessingType, create_task
-from async_processor.processors.emotion_chat import VOCABULARY
+from async_processor.processors.emotion_analyzer import VOCABULARY
 from async_processor.processors.emotion_hume import MAX_LISTED, MAX_SECONDS, NAMES_OF, analyse
 from async_processor.processors.emotion_providers import processor_spec
 from async_processor.processors.providers import hume_voice

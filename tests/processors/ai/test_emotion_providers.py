@@ -39,8 +39,12 @@ def test_the_operator_chooses_by_a_setting_or_a_variable():
         config = ProcessorConfig.from_env({"ASYNC_PROCESSOR_EMOTION_PROVIDER": provider})
         assert processor_spec(config, {}).func.func is function
     assert isinstance(processor_spec(emotion("chat"), {}).func, ChatAnalyser)
-    with pytest.raises(ConfigurationError, match="provider must be one of offline, chat, hume"):
-        emotion("mind reading")
+
+
+async def test_a_provider_that_nobody_brings_is_told_with_those_there_are():
+    found = await emotion_readiness(emotion("mind_reading"), EVERY_KEY)
+
+    assert found.problem == "there is no emotion_analyzer 'mind_reading'; there are: chat, hume, offline"
 
 
 def test_the_offline_spec_is_the_one_there_was_but_for_readiness_and_example():

@@ -174,7 +174,7 @@ async def test_no_words_are_an_empty_transcription_with_a_reason(ask):
     for text in ("", "  \n"):
         result = await ask(hears(text))
 
-        assert (result["transcription"], result["reason"]) == ("", "the server heard no words in the recording")
+        assert (result["transcription"], result["reason"]) == ("", "no words were heard in the recording")
 
 
 async def test_what_was_heard_can_be_written_as_utf8_whatever_the_server_sent(ask):

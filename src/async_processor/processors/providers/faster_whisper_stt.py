@@ -37,7 +37,7 @@ class FasterWhisper:
         threads: how many one recognition may use.
     """
 
-    name = NAME
+    provider = NAME
     default_language = None
 
     def __init__(self, folder: str, threads: int) -> None:

@@ -27,8 +27,8 @@ class OpenAITranscription:
         base_url: address of the server, usually ending in ``/v1``; None for OpenAI's own.
     """
 
-    name = NAME
-    languages = None
+    provider = NAME
+    offline = False
 
     def __init__(self, config: SpeechConfig, *, api_key: str, base_url: str | None) -> None:
         self._config = config
@@ -66,7 +66,7 @@ class OpenAITranscription:
 
     def _call(self) -> Call:
         return Call(
-            provider=self.name,
+            provider=self.provider,
             model=self.model,
             secret=self._key,
             where_to_name="SpeechConfig.model (ASYNC_PROCESSOR_SPEECH_MODEL)",

@@ -53,7 +53,7 @@ def _decoder() -> Any:
 class PocketSphinx:
     """A ``LocalRecognizer``."""
 
-    name = NAME
+    provider = NAME
     model = MODEL
     default_language = LANGUAGES[0]
 
