@@ -99,7 +99,7 @@ class AIConfig(_Settings):
         max_tokens_limit: largest ``max_tokens`` accepted.
         max_response_bytes: largest answer read from a server.
         moderation: who judges whether what goes to the model and what comes back is fit for a child: "offline" by
-            words, "openai" by its moderation service, "off" nobody.
+            words, "openai" by its moderation service, "off" nobody; or what another package brings.
         moderation_base_url: address of a server with OpenAI's moderation protocol; None for OpenAI's own.
         moderation_api_key: its key; None to take, for OpenAI's own service, ``OPENAI_API_KEY``, or ``api_key`` where
             that is OpenAI's. Never shown or logged.
@@ -116,7 +116,7 @@ class AIConfig(_Settings):
     max_tokens: int = 300
     max_tokens_limit: int = 4_096
     max_response_bytes: int = 4_000_000
-    moderation: Literal["offline", "openai", "off"] = "offline"
+    moderation: str = "offline"
     moderation_base_url: str | None = None
     moderation_api_key: str | None = field(default=None, repr=False)
     moderation_timeout_s: float = 5.0
@@ -157,7 +157,8 @@ class ImageGenerationConfig(_Settings):
 
     Attributes:
         provider: "auto" takes ``model_directory``, else ``base_url`` (OpenAI's protocol), else ``OPENAI_API_KEY``, and
-            falls back to a drawing. "a1111" is any server with ``/sdapi/v1/txt2img``.
+            falls back to a drawing; else "openai", "a1111" (any server with ``/sdapi/v1/txt2img``), "diffusers",
+            "procedural", or what another package brings.
         model: model name for a server; there is no default: vendors switch names off. Of a local model, the name to
             give it; the directory's unless set.
         model_directory: a local model in the layout of diffusers, with weights as safetensors.
@@ -171,7 +172,7 @@ class ImageGenerationConfig(_Settings):
         max_response_bytes: largest answer read from a server.
     """
 
-    provider: Literal["auto", "openai", "a1111", "diffusers", "procedural"] = "auto"
+    provider: str = "auto"
     model: str | None = None
     model_directory: str | None = None
     base_url: str | None = None

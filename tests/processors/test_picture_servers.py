@@ -21,6 +21,7 @@ from async_processor.config import ImageConfig, ImageGenerationConfig
 from async_processor.errors import AsyncProcessorError, AuthenticationError, PermanentError, ProviderError
 from async_processor.processors.picture_providers import open_generator
 from async_processor.processors.picture_request import ImageGenerator, PictureRequest, PictureSource
+from async_processor.testing.provider_contracts import image_generator_checks
 
 PROVIDERS = ("openai", "a1111")
 KEYS = {"openai": "sk-Canary0123456789abcdef", "a1111": "bear:Canary0123456789abcdef"}
@@ -84,6 +85,17 @@ async def failure(awaitable) -> AsyncProcessorError:
     with pytest.raises(AsyncProcessorError) as caught:
         await awaitable
     return caught.value
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("name", [check.name for check in image_generator_checks(lambda: generator("a1111", ""))])
+async def test_a_server_s_generator_keeps_the_contract(server, provider, name):
+    nowhere = "http://127.0.0.1:9"  # the discard port: nobody listens there
+    checks = image_generator_checks(
+        lambda: generator(provider, server.base_url), request=WANTED, broken=lambda: generator(provider, nowhere)
+    )
+
+    await {check.name: check for check in checks}[name]()
 
 
 # ---- what is asked and what comes back

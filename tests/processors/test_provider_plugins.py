@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.processors import pictures as make
 
 from async_processor import AdvancedAsyncProcessor, AIConfig, ProcessorConfig, TaskResult, TaskStatus, create_task
-from async_processor.config import NotifyConfig
+from async_processor.config import ImageConfig, ImageGenerationConfig, NotifyConfig
 from async_processor.errors import ConfigurationError
 from async_processor.processors import provider_registry
+from async_processor.processors.ai_response import Responder
+from async_processor.processors.image_generation import Artist
+from async_processor.processors.moderation import OTHER_REPLY
 from async_processor.processors.notifier import Notification
 from async_processor.processors.provider_registry import BUILT_IN, ProviderKind, ProviderRegistry
 from async_processor.testing.provider_contracts import (
@@ -28,7 +32,9 @@ PACKAGE = '''
 """A package of somebody else's."""
 from async_processor.errors import ProviderError
 from async_processor.processors.chat import ChatReply
+from async_processor.processors.moderation import Verdict
 from async_processor.processors.notifier import Delivery
+from async_processor.processors.picture_request import GeneratedPicture
 
 
 class ParrotChat:
@@ -84,6 +90,70 @@ class Liar(ParrotChat):
         return "just a text"
 
 
+class Strict:
+    provider, offline = "strict", False
+
+    def __init__(self, settings):
+        sent.append(settings)
+
+    async def judge(self, text, stage):
+        if text.endswith("lookup"):
+            raise LookupError
+        return Verdict(False, ("carrots",)) if "carrot" in text else Verdict(True)
+
+    async def check(self):
+        raise ProviderError("the judge is asleep")
+
+    async def aclose(self):
+        closed.append(self)
+
+
+class Sly(Strict):
+    offline = True
+    given = {
+        "text": "yes", "none": None, "dict": {"allowed": True}, "truthy": Verdict("no"), "one": Verdict(1),
+        "categories": Verdict(True, ["a list"]), "category": Verdict(False, (b"bytes",)),
+    }
+
+    async def judge(self, text, stage):
+        return self.given[text.split()[-1]]
+
+
+class Vague(Strict):
+    offline = None
+
+
+class Painter:
+    provider, takes = "painter", ("seed",)
+
+    def __init__(self, settings, images):
+        self.settings, self.images = settings, images
+
+    async def generate(self, request):
+        sent.append(request)
+        return self.painted(**paintings)
+
+    def painted(self, data, **more):
+        labels = {"format": "JPEG", "width": 1, "height": 2, "provider": self.provider, "offline": True}
+        return GeneratedPicture(data=data, **(labels | {"model": None, "seed": 4} | more))
+
+    async def check(self):
+        raise ProviderError("the paint is dry")
+
+    async def aclose(self):
+        closed.append(self)
+
+
+class Poet(Painter):
+    def painted(self, **_):
+        return {"image_data": b"a poem"}
+
+
+class Mute(Painter):
+    takes = None
+
+
+paintings = {}
 sent, closed = [], []
 constant = 7
 '''
@@ -96,6 +166,12 @@ chat_model.liar = parrot_bear:Liar
 chat_model.constant = parrot_bear:constant
 chat_model.absent = parrot_bear.nowhere:Thing
 notifier.pigeon = parrot_bear:PigeonPost
+moderator.strict = parrot_bear:Strict
+moderator.sly = parrot_bear:Sly
+moderator.vague = parrot_bear:Vague
+image_generator.painter = parrot_bear:Painter
+image_generator.poet = parrot_bear:Poet
+image_generator.mute = parrot_bear:Mute
 clairvoyant.later = parrot_bear:ParrotChat
 [other.group]
 chat_model.other = parrot_bear:ParrotChat
@@ -261,11 +337,152 @@ def test_a_package_that_is_on_the_path_twice_is_one(
     assert registry.find("chat_model", "parrot") is parrot_bear().ParrotChat
 
 
+# ---- moderators
+
+
+def judged_by(name: str) -> ProcessorConfig:
+    return ProcessorConfig(ai=AIConfig(provider="parrot", moderation=name))
+
+
+async def test_a_package_s_moderator_judges_before_and_after(installed: Path):
+    config = judged_by("strict")
+
+    good = (await run(config, "ai_response", {"prompt": "hello"})).unwrap()
+    stopped = (await run(config, "ai_response", {"prompt": "a carrot"})).unwrap()
+
+    assert (good["provider"], good["offline"]) == ("parrot", False), "the moderator says that texts leave the process"
+    assert good["moderation"] == {"provider": "strict", "stage": None, "categories": [], "error": None}
+    assert (stopped["provider"], stopped["response"]) == ("fixed", OTHER_REPLY)
+    assert stopped["moderation"] == {"provider": "strict", "stage": "input", "categories": ["carrots"], "error": None}
+    assert parrot_bear().sent == [config.ai] * 2, "one for each processor, made with the settings"
+    assert sum(type(item).__name__ == "Strict" for item in parrot_bear().closed) == 2
+
+
+@pytest.mark.parametrize("given", ["text", "none", "dict", "truthy", "one", "categories", "category"])
+async def test_what_is_no_verdict_is_no_leave_to_pass(installed: Path, given: str):
+    result = (await run(judged_by("sly"), "ai_response", {"prompt": given})).unwrap()
+
+    assert (result["provider"], result["response"]) == ("fixed", OTHER_REPLY)
+    assert result["moderation"] == {
+        "provider": "strict", "stage": "input", "categories": [], "error": "PermanentError",
+    }  # fmt: skip
+
+
+async def test_a_moderator_that_breaks_lets_nothing_pass(installed: Path):
+    result = await run(judged_by("strict"), "ai_response", {"prompt": "lookup"})
+
+    assert (result.status, result.error_type) == (TaskStatus.FAILED, "LookupError")
+    assert result.result is None
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("strikt", "there is no moderator 'strikt'; there are: offline, openai, off, sly, strict, vague"),
+        ("", "there is no moderator ''"),
+        ("vague", r"moderator 'vague' lacks 'offline' \(bool\);"),
+    ],
+)
+async def test_a_moderator_that_is_not_there_is_a_matter_of_configuration(installed: Path, name: str, says: str):
+    result = await run(judged_by(name), "ai_response", {"prompt": "hello"})
+
+    assert (result.status, result.error_type) == (TaskStatus.FAILED, "ConfigurationError")
+    with pytest.raises(ConfigurationError, match=says):
+        raise ConfigurationError(result.error or "")
+    problem = (await Responder(judged_by(name).ai, environ={}).readiness()).problem
+    with pytest.raises(ConfigurationError, match=says):
+        raise ConfigurationError(problem or "")
+
+
+async def test_readiness_asks_a_brought_moderator(installed: Path):
+    assert (await Responder(judged_by("strict").ai, environ={}).readiness()).problem == "the judge is asleep"
+
+
+# ---- image generators
+
+WISHES = {"prompt": "a bear", "size": "64x48", "seed": 9, "steps": 3, "model": "dall-e-3"}
+
+
+def painted_by(name: str, **images: int) -> ProcessorConfig:
+    return ProcessorConfig(image_generation=ImageGenerationConfig(provider=name), images=ImageConfig(**images))
+
+
+async def test_a_package_s_generator_makes_the_picture(installed: Path):
+    data = make.png(64, 48)
+    parrot_bear().paintings.update(data=data, generated=False)
+    config = painted_by("painter")
+
+    result = (await run(config, "image_generation", WISHES)).unwrap()
+
+    assert result == {
+        "image_data": data, "format": "PNG", "width": 64, "height": 48, "seed": 4, "provider": "painter",
+        "model": None, "generated": False, "offline": True,
+        "warnings": ["provider 'painter' takes no 'steps': it was left out"],
+    }  # fmt: skip
+    (request,) = parrot_bear().sent
+    assert (request.model, request.seed, request.width) == ("dall-e-3", 9, 64), "a name that ended is no concern here"
+    (generator,) = parrot_bear().closed
+    assert (generator.settings, generator.images) == (config.image_generation, config.images)
+
+
+async def test_a_brought_generator_gets_the_settings_model_and_says_what_it_did(installed: Path):
+    parrot_bear().paintings.update(data=make.png(8, 8), offline=False, model="oil")
+    config = ProcessorConfig(image_generation=ImageGenerationConfig(provider="painter", model="watercolour"))
+
+    result = (await run(config, "image_generation", {"prompt": "a bear"})).unwrap()
+
+    assert (result["offline"], result["generated"], result["model"]) == (False, True, "oil")
+    assert parrot_bear().sent[0].model == "watercolour"
+
+
+async def test_words_in_a_brought_picture_are_taken_out(installed: Path):
+    plain = make.png(8, 8)
+    parrot_bear().paintings.update(data=make.png(8, 8, make.png_chunk(b"tEXt", b"parameters\0a bear")))
+
+    assert (await run(painted_by("painter"), "image_generation", WISHES)).unwrap()["image_data"] == plain
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "error", "says"),
+    [
+        ("painter", b"no picture", "ProviderError", "something that is no picture"),
+        ("painter", make.saved(make.gradient(), "GIF"), "ProviderError", "something that is no picture"),
+        ("painter", make.png(20, 20), "ProviderError", "larger than 300 pixels"),
+        ("painter", "a text", "PermanentError", "'painter' gave back str in place of bytes"),
+        ("poet", b"", "PermanentError", "'painter' gave back dict in place of GeneratedPicture"),
+        ("mute", b"", "ConfigurationError", "image_generator 'mute' lacks 'takes' (Collection)"),
+        ("panter", b"", "ConfigurationError", "auto, openai, a1111, diffusers, procedural, mute, painter, poet"),
+    ],
+)  # fmt: skip
+async def test_what_is_no_picture_and_who_is_no_generator_is_refused(
+    installed: Path, name: str, data: Any, error: str, says: str
+):
+    parrot_bear().paintings.update(data=data)
+
+    result = await run(painted_by(name, max_pixels=300), "image_generation", {"prompt": "a bear"})
+
+    assert (result.status, result.error_type) == (TaskStatus.FAILED, error)
+    assert says in (result.error or "")
+
+
+@pytest.mark.parametrize(("name", "says"), [("painter", "the paint is dry"), ("panter", "no image_generator 'panter'")])
+async def test_readiness_asks_a_brought_generator(installed: Path, name: str, says: str):
+    config = painted_by(name)
+
+    readiness = await Artist(config.image_generation, config.images, environ={}).readiness()
+
+    assert readiness.provider == name
+    assert says in (readiness.problem or "")
+
+
 # ---- by decorator
 
 
 class Local:
     provider = "local"
+    offline = True
+
+    async def judge(self, text: str, stage: str) -> None: ...
 
     async def check(self) -> None: ...
 
@@ -330,7 +547,7 @@ def test_a_provider_without_a_name_cannot_be_used(registry: ProviderRegistry):
 
     registry.provider("moderator", "nameless")(Nameless)
 
-    with pytest.raises(ConfigurationError, match="lacks a text 'provider'"):
+    with pytest.raises(ConfigurationError, match=r"lacks 'provider' \(str\);"):
         registry.make("moderator", "nameless")
 
 

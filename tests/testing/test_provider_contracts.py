@@ -6,11 +6,14 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.processors import pictures as make
 
 from async_processor.errors import ProviderError
 from async_processor.processors.chat import ChatReply, ChatRequest
 from async_processor.processors.emotion_analyzer import EmotionFinding, EmotionRequest
+from async_processor.processors.moderation import Verdict
 from async_processor.processors.notifier import Delivery, Notification, Refusal
+from async_processor.processors.picture_request import GeneratedPicture, PictureRequest
 from async_processor.processors.recognition import HostedText
 from async_processor.testing import provider_contracts
 from async_processor.testing.provider_contracts import (
@@ -18,6 +21,8 @@ from async_processor.testing.provider_contracts import (
     ContractBroken,
     chat_model_checks,
     emotion_analyzer_checks,
+    image_generator_checks,
+    moderator_checks,
     notifier_checks,
     provider_checks,
     recognizer_checks,
@@ -86,6 +91,29 @@ class GoodAnalyzer(Good):
         return self.finding
 
 
+class GoodModerator(Good):
+    offline = True
+    stopped: Any = Verdict(False, ("carrots",))
+    passed: Any = Verdict(True)
+
+    async def judge(self, text: str, _stage: str) -> Verdict:
+        return self.stopped if text == "carrot" else self.passed
+
+
+PICTURE = {
+    "data": make.png(8, 6), "format": "PNG", "width": 8, "height": 6, "provider": "good", "offline": True,
+    "generated": False,
+}  # fmt: skip
+
+
+class GoodGenerator(Good):
+    takes: Any = ("seed",)
+    picture: Any = GeneratedPicture(**PICTURE)
+
+    async def generate(self, _request: PictureRequest) -> GeneratedPicture:
+        return self.picture
+
+
 def general(kind: type[Good], broken: type[Good] = Broken) -> list[Check]:
     return provider_checks(kind, lambda provider: provider.use(), broken=broken)
 
@@ -107,13 +135,15 @@ async def broken_at(checks: list[Check]) -> dict[str, str]:
 
 
 async def test_good_providers_pass_and_the_names_of_the_checks_are_given():
-    for checks in (
-        general(Good),
+    kinds = (
         chat_model_checks(GoodChat),
         notifier_checks(GoodNotifier, NOTIFICATION),
         recognizer_checks(GoodRecognizer),
         emotion_analyzer_checks(GoodAnalyzer),
-    ):
+        moderator_checks(GoodModerator, "carrot"),
+        image_generator_checks(GoodGenerator),
+    )
+    for checks in (general(Good), *kinds):
         names = await run_checks(checks)
 
         assert names == [str(check) for check in checks]
@@ -334,3 +364,71 @@ async def test_what_the_checks_ask_is_what_they_were_made_with():
     await run_checks(recognizer_checks(Asked, recording=b"sound", file_name="a.ogg", language="de"))
 
     assert set(asked) == {("a.ogg", b"sound", "de")}
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "says"),
+    [
+        ({"offline": None}, "what_it_gives_is_labelled", "'offline'"),
+        ({"stopped": Verdict(0, ("carrots",))}, "a_verdict_is_complete", "True or False"),
+        ({"passed": Verdict("yes")}, "a_verdict_is_complete", "True or False"),
+        ({"stopped": Verdict(False, ["carrots"])}, "a_verdict_is_complete", "tuple of names"),
+        ({"stopped": Verdict(False, ("",))}, "a_verdict_is_complete", "tuple of names"),
+        ({"stopped": Verdict(False, (5,))}, "a_verdict_is_complete", "tuple of names"),
+        ({"stopped": Verdict(True)}, "what_is_harmful_is_stopped", "must be stopped"),
+        ({"stopped": Verdict(False, ("carrot",))}, "what_is_harmful_is_stopped", "never what was said"),
+        ({"passed": Verdict(False)}, "what_is_harmless_passes", "must pass"),
+        ({"passed": Verdict(True, ("carrots",))}, "what_is_harmless_passes", "nothing is wrong"),
+    ],
+)
+async def test_a_moderator_that_falls_short_is_found(change: dict[str, Any], check: str, says: str):
+    found = await broken_at(moderator_checks(but(GoodModerator, **change), "carrot"))
+
+    assert list(found) == [check]
+    assert says in found[check]
+
+
+async def test_a_moderator_that_looks_at_one_stage_only_is_found():
+    class Half(GoodModerator):
+        async def judge(self, text: str, stage: str) -> Verdict:
+            return await super().judge(text, stage) if stage == "input" else Verdict(True)
+
+    assert list(await broken_at(moderator_checks(Half, "carrot"))) == ["what_is_harmful_is_stopped"]
+
+
+@pytest.mark.parametrize("takes", ["seed", ["size"], None])
+async def test_a_generator_that_takes_what_is_no_wish_is_found(takes: Any):
+    assert list(await broken_at(image_generator_checks(but(GoodGenerator, takes=takes)))) == ["it_says_what_it_takes"]
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "says"),
+    [
+        ({"provider": "other"}, "what_it_gives_is_labelled", "the provider's name"),
+        ({"offline": None}, "what_it_gives_is_labelled", "'offline'"),
+        ({"generated": None}, "a_picture_is_complete", "'generated'"),
+        ({"seed": -1}, "a_picture_is_complete", "a seed is"),
+        ({"seed": 2**32}, "a_picture_is_complete", "a seed is"),
+        ({"seed": True}, "a_picture_is_complete", "a seed is"),
+        ({"data": "text"}, "a_picture_is_what_it_says", "not str"),
+        ({"data": b"a poem"}, "a_picture_is_what_it_says", "no format that is read here"),
+        ({"data": make.saved(make.gradient(8, 6), "GIF")}, "a_picture_is_what_it_says", "PNG, JPEG or WebP"),
+        ({"format": "JPEG"}, "a_picture_is_what_it_says", "its header"),
+        ({"width": 9}, "a_picture_is_what_it_says", "its header"),
+        ({"height": 9}, "a_picture_is_what_it_says", "its header"),
+    ],
+)
+async def test_a_picture_that_is_not_what_it_says_is_found(change: dict[str, Any], check: str, says: str):
+    found = await broken_at(image_generator_checks(but(GoodGenerator, picture=GeneratedPicture(**PICTURE | change))))
+
+    assert list(found) == [check]
+    assert says in found[check]
+
+
+async def test_something_else_than_a_verdict_or_a_picture_is_found():
+    bare = {"provider": "good", "offline": True}
+
+    found = await broken_at(moderator_checks(but(GoodModerator, stopped=bare), "carrot"))
+    assert "not dict" in found["a_verdict_is_complete"]
+    found = await broken_at(image_generator_checks(but(GoodGenerator, picture=bare)))
+    assert "not dict" in found["a_picture_is_what_it_says"]

@@ -22,7 +22,9 @@ from ..model import LaneName, ProcessingTask
 from .picture_providers import choose, choose_model, open_generator
 from .picture_request import MAX_SEED, SETTINGS, GeneratedPicture, ImageGenerator, PictureSource, read_request
 from .picture_scene import compose, seed_of
+from .provider_registry import checked
 from .providers import diffusers_images, pillow_images
+from .providers.picture_answers import looked_at
 from .registry import ProcessorSpec, Readiness, failing, inspect_function
 
 DRAWN_SIZE = 512
@@ -54,7 +56,7 @@ def _example() -> dict[str, Any]:
 
 
 class Artist:
-    """The processor function for servers, and whoever knows which function else to use.
+    """The processor function for servers and what other packages bring, and who knows which function else to use.
 
     Keeps one generator, and so one pool of connections, per event loop.
 
@@ -87,9 +89,9 @@ class Artist:
     def resolve(self, payload: Mapping[str, Any]) -> ProcessorSpec:
         """The function for one payload, and its lane.
 
-        A server is waited for on the event loop. A model of one's own is loaded in a worker process: it takes
-        gigabytes and all of a processor, and has to be killed at the timeout. A drawing is a few milliseconds of a
-        library that lets go of the interpreter's lock: a thread.
+        A server, or what another package brings, is waited for on the event loop. A model of one's own is loaded in a
+        worker process: it takes gigabytes and all of a processor, and has to be killed at the timeout. A drawing is a
+        few milliseconds of a library that lets go of the interpreter's lock: a thread.
 
         Raises:
             InvalidPayloadError: the payload cannot be used.
@@ -97,7 +99,7 @@ class Artist:
         wanted = read_request(payload, self._settings)
         try:
             source = choose(self._settings, self._environ)
-            if source.provider in ("openai", "a1111"):
+            if source.provider in ("openai", "a1111") or source.brought:
                 return ProcessorSpec(func=self, is_async=True, wants_context=True, lane=LaneName.ASYNC)
             model, warnings = choose_model(wanted.model, self._settings, source, self._clock.wall().date())
         except AsyncProcessorError as error:
@@ -109,7 +111,7 @@ class Artist:
         return inspect_function(functools.partial(draw, settings=settings, warnings=warnings), lane=LaneName.THREAD)
 
     async def __call__(self, task: ProcessingTask, context: TaskContext) -> dict[str, Any]:
-        """Have a server make the picture.
+        """Have a server, or what another package brings, make the picture.
 
         Raises:
             InvalidPayloadError: before anything is sent.
@@ -123,9 +125,12 @@ class Artist:
         if warnings:
             # Not the warnings themselves: they name the model, which is part of the payload.
             context.logger.warning("there is a warning about the model asked for: see 'warnings' in the result")
-        picture = await generator.generate(replace(wanted, model=model))
+        picture = checked(await generator.generate(replace(wanted, model=model)), GeneratedPicture, generator.provider)
+        if source.brought:  # a server's was looked at when it came
+            checked(picture.data, bytes, generator.provider)
+            picture = looked_at(picture, self._images)
         told = [*warnings, *wanted.unused(generator.takes, generator.provider)]
-        return _result(picture, generator.provider, told, offline=False)
+        return _result(picture, told)
 
     async def readiness(self) -> Readiness:
         """Whether a picture could be had now; asks the server where there is one."""
@@ -173,9 +178,11 @@ def draw(task: ProcessingTask, *, settings: ImageGenerationConfig, warnings: Seq
     width, height = wanted.width or DRAWN_SIZE, wanted.height or DRAWN_SIZE
     seed = seed_of(wanted.prompt) if wanted.seed is None else wanted.seed
     data = pillow_images.paint(compose(wanted.prompt, seed, width / height), (width, height))
-    picture = GeneratedPicture(data=data, format="PNG", width=width, height=height, seed=seed)
-    told = [_DRAWN, *warnings, *wanted.unused({"seed"}, "procedural")]
-    return _result(picture, "procedural", told, offline=True, generated=False)
+    picture = GeneratedPicture(
+        data=data, format="PNG", width=width, height=height, provider="procedural", offline=True, generated=False,
+        seed=seed,
+    )  # fmt: skip
+    return _result(picture, [_DRAWN, *warnings, *wanted.unused({"seed"}, "procedural")])
 
 
 def generate(
@@ -197,23 +204,23 @@ def generate(
     wanted = read_request(task.payload, settings)
     seed = random.SystemRandom().randint(0, MAX_SEED) if wanted.seed is None else wanted.seed
     data, width, height = diffusers_images.generate(source.directory, wanted, seed, context.report_progress)
-    picture = GeneratedPicture(data=data, format="PNG", width=width, height=height, model=model, seed=seed)
-    told = [*warnings, *wanted.unused(diffusers_images.TAKES, diffusers_images.NAME)]
-    return _result(picture, diffusers_images.NAME, told, offline=True)
+    name = diffusers_images.NAME
+    picture = GeneratedPicture(
+        data=data, format="PNG", width=width, height=height, provider=name, offline=True, model=model, seed=seed
+    )
+    return _result(picture, [*warnings, *wanted.unused(diffusers_images.TAKES, name)])
 
 
-def _result(
-    picture: GeneratedPicture, provider: str, warnings: list[str], *, offline: bool, generated: bool = True
-) -> dict[str, Any]:
+def _result(picture: GeneratedPicture, warnings: list[str]) -> dict[str, Any]:
     return {
         "image_data": picture.data,
         "format": picture.format,
         "width": picture.width,
         "height": picture.height,
         "seed": picture.seed,
-        "provider": provider,
+        "provider": picture.provider,
         "model": picture.model,
-        "generated": generated,
-        "offline": offline,
+        "generated": picture.generated,
+        "offline": picture.offline,
         "warnings": warnings,
     }

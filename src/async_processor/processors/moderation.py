@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from ..errors import AsyncProcessorError, ConfigurationError
+from .provider_registry import checked
 
 Stage = Literal["input", "output"]
 
@@ -117,7 +118,7 @@ async def moderate(moderator: Moderator, text: str, stage: Stage) -> Moderation:
     if not text.strip():
         return Moderation(provider=moderator.provider)
     try:
-        verdict = await moderator.judge(text, stage)
+        verdict = _checked_verdict(await moderator.judge(text, stage), moderator.provider)
     except ConfigurationError:
         raise
     except AsyncProcessorError as error:
@@ -125,3 +126,12 @@ async def moderate(moderator: Moderator, text: str, stage: Stage) -> Moderation:
     if verdict.allowed:
         return Moderation(provider=moderator.provider)
     return Moderation(provider=moderator.provider, stage=stage, categories=verdict.categories)
+
+
+def _checked_verdict(given: object, provider: str) -> Verdict:
+    # To the last field: what merely looks true is no leave to pass.
+    verdict = checked(given, Verdict, provider)
+    checked(verdict.allowed, bool, provider)
+    for category in checked(verdict.categories, tuple, provider):
+        checked(category, str, provider)
+    return verdict

@@ -9,6 +9,7 @@ from ..errors import ConfigurationError
 from .addresses import NO_KEY, checked_key, checked_url
 from .chat_providers import Endpoint
 from .moderation import Moderator, Stage, Verdict
+from .provider_registry import BUILT_IN, ProviderKind, registry
 
 
 class LetsAllPass:
@@ -34,7 +35,8 @@ def open_moderator(settings: AIConfig, endpoint: Endpoint, environ: Mapping[str,
         endpoint: who answers: OpenAI's own key is good for both.
 
     Raises:
-        ConfigurationError: the hosted one has no key, or key or address cannot be used.
+        ConfigurationError: the hosted one has no key, or key or address cannot be used; or it is to be brought by
+            another package, and none does.
     """
     if settings.moderation == "off":
         return LetsAllPass()
@@ -42,6 +44,9 @@ def open_moderator(settings: AIConfig, endpoint: Endpoint, environ: Mapping[str,
         from .providers.word_moderation import WordModerator
 
         return WordModerator()
+    if settings.moderation not in BUILT_IN[ProviderKind.MODERATOR]:
+        brought: Moderator = registry.make(ProviderKind.MODERATOR, settings.moderation, settings)
+        return brought
     from .providers.openai_moderation import VENDOR_URL, OpenAIModerator
 
     key, url = settings.moderation_api_key, checked_url(settings.moderation_base_url, "AIConfig")

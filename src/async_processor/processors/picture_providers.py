@@ -1,6 +1,6 @@
 """Who makes pictures: from the settings and the environment to a generator.
 
-1. ``ImageGenerationConfig.provider``, where it is not "auto".
+1. ``ImageGenerationConfig.provider``, where it is not "auto"; one that another package brings can be named here only.
 2. A local model (``model_directory``).
 3. A server that the settings name (``base_url``): OpenAI's protocol.
 4. ``OPENAI_API_KEY``.
@@ -17,7 +17,8 @@ from ..config import ImageConfig, ImageGenerationConfig
 from ..errors import ConfigurationError
 from .addresses import NO_KEY, checked_key, checked_url, is_at_vendor
 from .model_names import ending_model, first_current, hosted_model
-from .picture_request import SETTINGS, VARIABLES, ImageGenerator, PictureSource, Provider
+from .picture_request import SETTINGS, VARIABLES, ImageGenerator, PictureSource
+from .provider_registry import BUILT_IN, ProviderKind, registry
 
 _NAME_ONE = f"name one in payload['model'], {SETTINGS}.model or {VARIABLES}MODEL"
 _CONFIGURE = f"set OPENAI_API_KEY, {SETTINGS}.model_directory or {SETTINGS}.base_url"
@@ -36,6 +37,8 @@ def choose(settings: ImageGenerationConfig, environ: Mapping[str, str]) -> Pictu
         if not settings.model_directory:
             raise ConfigurationError(f"provider 'diffusers' needs a model: set {SETTINGS}.model_directory")
         return PictureSource(provider=provider, directory=settings.model_directory)
+    if provider not in BUILT_IN[ProviderKind.IMAGE_GENERATOR]:
+        return PictureSource(provider=provider)
     key, base_url = settings.api_key, settings.base_url
     if provider == "openai":
         key, base_url = key or environ.get("OPENAI_API_KEY"), base_url or environ.get("OPENAI_BASE_URL") or None
@@ -56,7 +59,7 @@ def choose(settings: ImageGenerationConfig, environ: Mapping[str, str]) -> Pictu
     )
 
 
-def _provider(settings: ImageGenerationConfig, environ: Mapping[str, str]) -> Provider:
+def _provider(settings: ImageGenerationConfig, environ: Mapping[str, str]) -> str:
     if settings.provider != "auto":
         return settings.provider
     if settings.model_directory:
@@ -68,7 +71,14 @@ def _provider(settings: ImageGenerationConfig, environ: Mapping[str, str]) -> Pr
 
 
 def open_generator(source: PictureSource, settings: ImageGenerationConfig, images: ImageConfig) -> ImageGenerator:
-    """A server's generator. Opens no connection and loads no library before its first request."""
+    """A server's generator, or a brought one. Opens no connection and loads no library before its first request.
+
+    Raises:
+        ConfigurationError: it is to be brought by another package, and none does; lists those there are.
+    """
+    if source.brought:
+        brought: ImageGenerator = registry.make(ProviderKind.IMAGE_GENERATOR, source.provider, settings, images)
+        return brought
     # Imported here and only the one that is needed, as for replies.
     if source.provider == "a1111":
         from .providers.a1111_images import A1111Images
@@ -85,6 +95,7 @@ def choose_model(
     """Which model to ask, and what to warn of; the rules are those of replies.
 
     A drawing takes the place of a named model only where it was chosen, or where nobody has that model any more.
+    A provider that another package brings knows its own models.
 
     Raises:
         ConfigurationError: a model is asked for, and there is nobody who might have it; or none is named.
@@ -94,6 +105,8 @@ def choose_model(
         return None, _drawn(wished, settings.model, source, today)
     if source.provider == "diffusers":
         return _local_model(wished, settings, source, today)
+    if source.brought:
+        return wished or settings.model, ()
     model, warnings = hosted_model(
         wished, settings.model, today, at_vendor=is_at_vendor(source.base_url), remedy=_NAME_ONE
     )

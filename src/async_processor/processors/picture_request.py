@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from ..config import ImageGenerationConfig
 from . import payload as read
 from .payload import invalid
+from .provider_registry import BUILT_IN, ProviderKind
 
 # How errors name the settings.
 SETTINGS = "ImageGenerationConfig"
@@ -20,6 +21,8 @@ PROMPT, SIZE = "prompt", "size"
 MIN_SIDE, MAX_SIDE = 16, 8_192
 MAX_SEED = 2**32 - 1
 QUALITIES = ("auto", "low", "medium", "high", "xhigh", "max")
+OPTIONAL = ("negative_prompt", "seed", "steps", "guidance_scale", "quality")
+"""The wishes that not everybody takes."""
 _SIZE = re.compile(r"(\d{1,6})\s*[xX×]\s*(\d{1,6})", re.ASCII)
 
 
@@ -50,15 +53,11 @@ class PictureRequest:
 
     def unused(self, taken: Collection[str], provider: str) -> list[str]:
         """A sentence for each wish that the provider does not take."""
-        optional = ("negative_prompt", "seed", "steps", "guidance_scale", "quality")
         return [
             f"provider {provider!r} takes no {name!r}: it was left out"
-            for name in optional
+            for name in OPTIONAL
             if name not in taken and getattr(self, name) is not None
         ]
-
-
-Provider = Literal["openai", "a1111", "diffusers", "procedural"]
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -66,17 +65,23 @@ class PictureSource:
     """Who makes pictures, and how to get there.
 
     Attributes:
+        provider: "openai", "a1111", "diffusers", "procedural", or the name of one that another package brings.
         base_url: address of the server; None for the vendor's own.
         api_key: the key; "" where none is needed. Never shown.
         directory: of the local model.
         for_want_of_another: whether it was not chosen, but is what is left where nothing is configured.
     """
 
-    provider: Provider
+    provider: str
     base_url: str | None = None
     api_key: str = field(default="", repr=False)
     directory: str = ""
     for_want_of_another: bool = False
+
+    @property
+    def brought(self) -> bool:
+        """Whether another package brings it: then it knows its own keys, addresses and models."""
+        return self.provider not in BUILT_IN[ProviderKind.IMAGE_GENERATOR]
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -86,6 +91,9 @@ class GeneratedPicture:
     Attributes:
         data: the file; of a server's only the header was looked at.
         format, width, height: what that says.
+        provider: who made it.
+        offline: whether it was made on this machine, without any request.
+        generated: whether an image model made it.
         model: the model that made it, as far as is known.
         seed: the seed it was made with, where there is one.
     """
@@ -94,12 +102,15 @@ class GeneratedPicture:
     format: str
     width: int
     height: int
+    provider: str
+    offline: bool
+    generated: bool = True
     model: str | None = None
     seed: int | None = None
 
 
 class ImageGenerator(Protocol):
-    """A server that makes pictures. Used on one event loop only."""
+    """A server, or what another package brings, that makes pictures. Used on one event loop only."""
 
     @property
     def provider(self) -> str:
@@ -108,7 +119,7 @@ class ImageGenerator(Protocol):
 
     @property
     def takes(self) -> Collection[str]:
-        """The optional fields of a request that it heeds."""
+        """Which of ``OPTIONAL`` it heeds."""
         ...
 
     async def generate(self, request: PictureRequest) -> GeneratedPicture:

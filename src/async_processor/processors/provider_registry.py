@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import AsyncProcessorError, ConfigurationError, PermanentError
@@ -44,6 +44,8 @@ BUILT_IN: Mapping[ProviderKind, tuple[str, ...]] = {
     ProviderKind.NOTIFIER: tuple(known_schemes()),
     ProviderKind.SPEECH_TO_TEXT: ("auto", "openai", "pocketsphinx", "whisper"),
     ProviderKind.EMOTION_ANALYZER: ("chat", "hume", "offline"),
+    ProviderKind.MODERATOR: ("offline", "openai", "off"),
+    ProviderKind.IMAGE_GENERATOR: ("auto", "openai", "a1111", "diffusers", "procedural"),
 }
 # Coroutine functions that every provider has, and that those of a kind have besides.
 _EVERY = ("check", "aclose")
@@ -52,6 +54,13 @@ _METHODS: Mapping[ProviderKind, tuple[str, ...]] = {
     ProviderKind.NOTIFIER: ("send",),
     ProviderKind.SPEECH_TO_TEXT: ("recognise",),
     ProviderKind.EMOTION_ANALYZER: ("analyse",),
+    ProviderKind.MODERATOR: ("judge",),
+    ProviderKind.IMAGE_GENERATOR: ("generate",),
+}
+# What those of a kind have to say of themselves besides their name.
+_ATTRIBUTES: Mapping[ProviderKind, Mapping[str, type]] = {
+    ProviderKind.MODERATOR: {"offline": bool},
+    ProviderKind.IMAGE_GENERATOR: {"takes": Collection},
 }
 # Kinds whose results do not tell where they come from: their providers do, with ``offline`` and ``model``.
 _LABELLED = (ProviderKind.SPEECH_TO_TEXT, ProviderKind.EMOTION_ANALYZER)
@@ -125,7 +134,8 @@ class ProviderRegistry:
         """Find a factory, call it with the settings of its kind, and see that what it gives can be used.
 
         Raises:
-            ConfigurationError: as ``find``; or the factory fails, or gives something without the kind's methods.
+            ConfigurationError: as ``find``; or the factory fails, or gives something without the kind's methods
+                and attributes.
         """
         found = _kind(kind)
         factory = self.find(found, name)
@@ -135,13 +145,17 @@ class ProviderRegistry:
             raise
         except Exception as error:  # foreign code: whatever it raises, there is no provider
             raise ConfigurationError(f"{found.value} {name!r} could not be made: {type(error).__name__}") from error
-        missing = [
-            method for method in (*_METHODS.get(found, ()), *_EVERY) if not callable(getattr(made, method, None))
+        methods = (*_METHODS.get(found, ()), *_EVERY)
+        lacking = [f"{method}()" for method in methods if not callable(getattr(made, method, None))]
+        attributes: dict[str, type] = {"provider": str, **_ATTRIBUTES.get(found, {})}
+        lacking += [
+            f"{attribute!r} ({wanted.__name__})"
+            for attribute, wanted in attributes.items()
+            if not isinstance(getattr(made, attribute, None), wanted)
         ]
-        if missing or not isinstance(getattr(made, "provider", None), str):
-            lacking = ", ".join([*(f"{method}()" for method in missing), *([] if missing else ["a text 'provider'"])])
+        if lacking:
             raise ConfigurationError(
-                f"{found.value} {name!r} lacks {lacking}; see docs/providers.md for what it must have"
+                f"{found.value} {name!r} lacks {', '.join(lacking)}; see docs/providers.md for what it must have"
             )
         if found in _LABELLED and not is_labelled(made):
             raise ConfigurationError(

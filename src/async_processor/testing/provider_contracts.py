@@ -7,14 +7,17 @@ short. They need no test framework: loop over them, or hand them to one as param
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar, get_args
 
 from ..errors import AsyncProcessorError
 from ..processors.chat import ChatModel, ChatReply, ChatRequest, Feeling, FinishReason
 from ..processors.emotion_analyzer import EmotionAnalyzer, EmotionFinding, EmotionRequest, fault_in
+from ..processors.image_headers import GIF, HeaderError, ImageHeader, read_header
+from ..processors.moderation import Moderator, Stage, Verdict
 from ..processors.notifier import Delivery, Notification, Notifier
+from ..processors.picture_request import MAX_SEED, OPTIONAL, GeneratedPicture, ImageGenerator, PictureRequest
 from ..processors.provider_registry import is_labelled
 from ..processors.recognition import HostedRecognizer, HostedText
 from ..processors.samples import to_wav
@@ -35,6 +38,8 @@ SILENCE = to_wav(bytes(2 * 16_000), 16_000)
 
 EMOTION_REQUEST = EmotionRequest(text="I am happy today!", recording=SILENCE, file_name="recording.wav")
 """What an emotion analyser is asked unless the checks are made with another request."""
+PICTURE_REQUEST = PictureRequest(prompt="a bear that waves", width=64, height=64, model="test-model", seed=5)
+"""What an image generator is asked unless the checks are made with another request."""
 
 AT_ONCE_S = 1.0
 """How long a cancelled call may take to end, and what it started to be gone."""
@@ -145,6 +150,35 @@ def emotion_analyzer_checks(
         return await analyzer.analyse(request)
 
     return _checks_of(_EmotionAnalyzer(make, call, broken, request))
+
+
+def moderator_checks(
+    make: Callable[[], Moderator],
+    harmful: str,
+    *,
+    harmless: str = "hello teddy",
+    broken: Callable[[], Moderator] | None = None,
+) -> list[Check]:
+    """The checks for a moderator, which must stop ``harmful`` and let ``harmless`` pass, at both stages."""
+
+    async def call(moderator: Moderator) -> Verdict:
+        return await moderator.judge(harmful, "input")
+
+    return _checks_of(_Moderator(make, call, broken, harmful, harmless))
+
+
+def image_generator_checks(
+    make: Callable[[], ImageGenerator],
+    *,
+    request: PictureRequest = PICTURE_REQUEST,
+    broken: Callable[[], ImageGenerator] | None = None,
+) -> list[Check]:
+    """The checks for an image generator."""
+
+    async def call(generator: ImageGenerator) -> GeneratedPicture:
+        return await generator.generate(request)
+
+    return _checks_of(_ImageGenerator(make, call, broken))
 
 
 class _Common(Generic[P]):
@@ -343,6 +377,90 @@ class _EmotionAnalyzer(_Labelled[EmotionAnalyzer]):
             raise ContractBroken(f"analyse() must give an EmotionFinding, not {type(finding).__name__}")
         fault = fault_in(finding, self._request)
         _require(fault is None, str(fault))
+
+
+class _Moderator(_Common[Moderator]):
+    def __init__(
+        self,
+        make: Callable[[], Moderator],
+        call: Callable[[Moderator], Awaitable[object]],
+        broken: Callable[[], Moderator] | None,
+        harmful: str,
+        harmless: str,
+    ) -> None:
+        super().__init__(make, call, broken)
+        self._harmful = harmful
+        self._harmless = harmless
+
+    async def what_it_gives_is_labelled(self) -> None:
+        # A verdict carries no labels: results take them from the moderator.
+        moderator = self._make()
+        _require(isinstance(moderator.offline, bool), "a moderator must say in 'offline' whether anything is sent")
+        await moderator.aclose()
+
+    async def a_verdict_is_complete(self) -> None:
+        for verdict in [*await self._judged(self._harmful), *await self._judged(self._harmless)]:
+            _require(isinstance(verdict.allowed, bool), "'allowed' must be True or False: nothing that looks like it")
+            named: object = verdict.categories
+            _require(
+                isinstance(named, tuple) and all(isinstance(item, str) and item for item in named),
+                "'categories' must be a tuple of names",
+            )
+
+    async def what_is_harmful_is_stopped(self) -> None:
+        for verdict in await self._judged(self._harmful):
+            _require(not verdict.allowed, "what is harmful must be stopped")
+            _require(self._harmful not in verdict.categories, "a category is never what was said")
+
+    async def what_is_harmless_passes(self) -> None:
+        for verdict in await self._judged(self._harmless):
+            _require(verdict.allowed, "what is harmless must pass")
+            _require(not verdict.categories, "of what passes nothing is wrong, so it has no categories")
+
+    async def _judged(self, text: str) -> list[Verdict]:
+        """What is said of a text at each stage."""
+        moderator = self._make()
+        given: list[object] = [await moderator.judge(text, stage) for stage in get_args(Stage)]
+        await moderator.aclose()
+        verdicts = [verdict for verdict in given if isinstance(verdict, Verdict)]
+        _require(len(verdicts) == len(given), f"judge() must give a Verdict, not {type(given[0]).__name__}")
+        return verdicts
+
+
+class _ImageGenerator(_Common[ImageGenerator]):
+    async def it_says_what_it_takes(self) -> None:
+        generator = self._make()
+        takes: object = generator.takes
+        await generator.aclose()
+        _require(
+            isinstance(takes, Collection) and not isinstance(takes, str) and set(takes) <= set(OPTIONAL),
+            f"'takes' must be a collection of {', '.join(OPTIONAL)}",
+        )
+
+    async def a_picture_is_complete(self) -> None:
+        picture = await self._picture()
+        _require(isinstance(picture.generated, bool), "'generated' must say whether an image model made it")
+        seed = picture.seed
+        _require(seed is None or (type(seed) is int and 0 <= seed <= MAX_SEED), f"a seed is 0 to {MAX_SEED}, or None")
+
+    async def a_picture_is_what_it_says(self) -> None:
+        picture = await self._picture()
+        _require(isinstance(picture.data, bytes), f"data must be bytes, not {type(picture.data).__name__}")
+        try:
+            header = read_header(picture.data)
+        except HeaderError as error:
+            raise ContractBroken(f"the picture {error}") from error
+        _require(header.format != GIF, "a picture is a PNG, JPEG or WebP")
+        said = ImageHeader(picture.format, picture.width, picture.height, header.frames)
+        _require(said == header, f"it says {said}, and its header {header}")
+
+    async def _picture(self) -> GeneratedPicture:
+        generator = self._make()
+        picture = await self._call(generator)
+        await generator.aclose()
+        if not isinstance(picture, GeneratedPicture):
+            raise ContractBroken(f"generate() must give a GeneratedPicture, not {type(picture).__name__}")
+        return picture
 
 
 def _checks_of(case: _Common[Any]) -> list[Check]:

@@ -24,8 +24,9 @@ from async_processor.processors.moderation import HELP_REPLY, OTHER_REPLY, moder
 from async_processor.processors.moderation_providers import LetsAllPass, open_moderator
 from async_processor.processors.prompting import TEMPLATES
 from async_processor.processors.providers import companion_script
-from async_processor.processors.providers.openai_moderation import VENDOR_URL, read_verdict
+from async_processor.processors.providers.openai_moderation import VENDOR_URL, OpenAIModerator, read_verdict
 from async_processor.processors.providers.word_moderation import WordModerator, plain_words
+from async_processor.testing.provider_contracts import moderator_checks
 
 pytestmark = pytest.mark.alone
 
@@ -470,6 +471,23 @@ async def test_every_moderator_judges_several_texts_at_once_and_may_be_cancelled
     assert [verdict.allowed for verdict in verdicts_given] == [True, not stopped] * 5
     assert all(verdict.allowed is not bool(verdict.categories) for verdict in verdicts_given)
     assert (await moderator.judge("hello", "input")).allowed
+
+
+OWN = {
+    "words": lambda _: WordModerator(),
+    "openai": lambda url: OpenAIModerator(AIConfig(), api_key=KEY, base_url=f"{url}/v1"),
+}
+
+
+@pytest.mark.parametrize("provider", OWN)
+@pytest.mark.parametrize("name", [check.name for check in moderator_checks(WordModerator, "shit")])
+async def test_a_moderator_keeps_the_contract(server, provider, name):
+    server.behaviour = verdicts("shit")
+    make = OWN[provider]
+    broken = None if provider == "words" else lambda: make("http://127.0.0.1:9")  # the discard port: nobody listens
+    checks = {check.name: check for check in moderator_checks(lambda: make(server.base_url), "shit", broken=broken)}
+
+    await checks[name]()
 
 
 async def test_a_fault_of_the_configuration_is_told_and_nothing_is_answered():
