@@ -369,10 +369,10 @@ async def test_what_is_no_verdict_is_no_leave_to_pass(installed: Path, given: st
 
 
 async def test_a_moderator_that_breaks_lets_nothing_pass(installed: Path):
-    result = await run(judged_by("strict"), "ai_response", {"prompt": "lookup"})
+    result = (await run(judged_by("strict"), "ai_response", {"prompt": "lookup"})).unwrap()
 
-    assert (result.status, result.error_type) == (TaskStatus.FAILED, "LookupError")
-    assert result.result is None
+    assert (result["provider"], result["finish_reason"]) == ("fixed", "moderated")
+    assert (result["moderation"]["stage"], result["moderation"]["error"]) == ("input", "LookupError")
 
 
 @pytest.mark.parametrize(

@@ -105,11 +105,11 @@ class Responder:
             # Not the warnings themselves: they name the model, which is part of the payload.
             context.logger.warning("there is a warning about the model asked for: see 'warnings' in the result")
         notes = [*warnings, *unused]
-        before = await _judge(opened.moderator, "\n".join(request.from_outside), "input", context)
+        before = await self._judge(opened.moderator, "\n".join(request.from_outside), "input", context)
         if not before.passed:
             return _fixed_result(before, None, notes, offline=opened.moderator.offline)
         reply = checked(await opened.model.reply(request), ChatReply, opened.endpoint.provider)
-        after = await _judge(opened.moderator, reply.text, "output", context)
+        after = await self._judge(opened.moderator, reply.text, "output", context)
         offline = reply.offline and opened.moderator.offline
         if not after.passed:
             return _fixed_result(after, reply, notes, offline=offline)
@@ -155,6 +155,12 @@ class Responder:
         finally:
             await self._models.aclose()
 
+    async def _judge(self, moderator: Moderator, text: str, stage: Stage, context: TaskContext) -> Moderation:
+        found = await moderate(moderator, text, stage, self._settings.moderation_timeout_s)
+        if found.error is not None:
+            context.logger.warning("moderation failed at the %s (%s): a fixed reply was given", stage, found.error)
+        return found
+
     def _open_here(self) -> _Opened:
         loop = asyncio.get_running_loop()
         endpoint, model = self._models.get()
@@ -172,13 +178,6 @@ def _remarks_on(settings: AIConfig, endpoint: Endpoint) -> Iterator[str]:
         )
     if settings.moderation == "off":
         yield "nothing judges whether a reply is fit for a child: AIConfig.moderation is 'off'"
-
-
-async def _judge(moderator: Moderator, text: str, stage: Stage, context: TaskContext) -> Moderation:
-    found = await moderate(moderator, text, stage)
-    if found.error is not None:
-        context.logger.warning("moderation failed at the %s (%s): a fixed reply was given", stage, found.error)
-    return found
 
 
 def choose_model(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from ..errors import AsyncProcessorError, ConfigurationError
+from ..errors import ConfigurationError
 from .provider_registry import checked
 
 Stage = Literal["input", "output"]
@@ -106,11 +107,18 @@ class Moderation:
         }
 
 
-async def moderate(moderator: Moderator, text: str, stage: Stage) -> Moderation:
+# Whoever keeps the time itself can say what took so long.
+_GRACE_S = 0.25
+
+
+async def moderate(moderator: Moderator, text: str, stage: Stage, timeout_s: float) -> Moderation:
     """Judge a text, and take what cannot be judged for refused.
 
     A failure is not raised: the task would be tried again after some seconds, and a child waits for an answer. A fault
     of the configuration is: nobody is answered then, and the operator must hear of it.
+
+    Args:
+        timeout_s: seconds in which it should answer; a little later it counts as failed.
 
     Raises:
         ConfigurationError: the moderator cannot work as it is set up.
@@ -118,10 +126,11 @@ async def moderate(moderator: Moderator, text: str, stage: Stage) -> Moderation:
     if not text.strip():
         return Moderation(provider=moderator.provider)
     try:
-        verdict = _checked_verdict(await moderator.judge(text, stage), moderator.provider)
+        async with asyncio.timeout(timeout_s + _GRACE_S):
+            verdict = _checked_verdict(await moderator.judge(text, stage), moderator.provider)
     except ConfigurationError:
         raise
-    except AsyncProcessorError as error:
+    except Exception as error:  # noqa: BLE001 - other packages bring moderators, and whatever happens in one, nothing passes
         return Moderation(provider=moderator.provider, stage=stage, error=type(error).__name__)
     if verdict.allowed:
         return Moderation(provider=moderator.provider)

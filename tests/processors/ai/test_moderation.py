@@ -495,13 +495,21 @@ async def test_a_fault_of_the_configuration_is_told_and_nothing_is_answered():
         await reply_to({"prompt": "Hi"}, moderation="openai")
 
 
-async def test_a_fault_of_our_own_is_no_leave_to_pass():
-    class Broken(LetsAllPass):
-        async def judge(self, text, stage):
-            raise LookupError
+class Broken(LetsAllPass):
+    async def judge(self, text, stage):
+        raise LookupError
 
-    with pytest.raises(LookupError):
-        await moderate(Broken(), "Hi", "input")
+
+class Silent(LetsAllPass):
+    async def judge(self, text, stage):
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(("moderator", "error"), [(Broken(), "LookupError"), (Silent(), "TimeoutError")])
+async def test_whatever_happens_in_a_moderator_is_no_leave_to_pass(moderator, error):
+    found = await moderate(moderator, "Hi", "input", 0.05)
+
+    assert (found.passed, found.stage, found.error) == (False, "input", error)
 
 
 # Through a real processor
