@@ -6,12 +6,10 @@ The result is a dict: ``response``, ``provider``, ``model``, ``tokens_used``, ``
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 from ..clock import Clock, SystemClock
 from ..config import AIConfig, ProcessorConfig
@@ -19,10 +17,11 @@ from ..context import TaskContext
 from ..errors import AsyncProcessorError, ConfigurationError
 from ..model import LaneName, ProcessingTask
 from .chat import ChatModel, ChatReply
-from .chat_providers import ChatModels, Endpoint
+from .chat_providers import Endpoint, choose, open_model
 from .model_names import ending_model, first_current, hosted_model
 from .moderation import Moderation, Moderator, Stage, moderate
 from .moderation_providers import open_moderator
+from .per_loop import PerLoop
 from .prompting import compose, read_payload
 from .provider_registry import checked
 from .registry import ProcessorSpec, Readiness
@@ -84,9 +83,8 @@ class Responder:
                 raise ConfigurationError(f"AIConfig.{name} must be above 0")
         self._settings = settings
         self._environ = os.environ if environ is None else environ
-        self._models = ChatModels(settings, self._environ)
         self._clock: Clock = SystemClock() if clock is None else clock
-        self._moderators: WeakKeyDictionary[asyncio.AbstractEventLoop, Moderator] = WeakKeyDictionary()
+        self._opened = PerLoop(self._open, _close)
 
     async def __call__(self, task: ProcessingTask, context: TaskContext) -> dict[str, Any]:
         """Answer one task.
@@ -98,7 +96,7 @@ class Responder:
             PermanentError: no other attempt would help.
         """
         wish = read_payload(task.payload, self._settings)
-        opened = self._open_here()
+        opened = self._opened.get()
         model, warnings = choose_model(wish.model, self._settings.model, opened.endpoint, self._clock.wall().date())
         request, unused = compose(wish, context.dependencies, model)
         if warnings:
@@ -121,7 +119,7 @@ class Responder:
         Raises:
             AsyncProcessorError: what would go wrong.
         """
-        opened = self._open_here()
+        opened = self._opened.get()
         await opened.moderator.check()
         await opened.model.check()
 
@@ -129,7 +127,7 @@ class Responder:
         """Who would answer, and whether they could; a hosted provider is asked, by one small request at most."""
         settings = self._settings
         try:
-            opened = self._open_here()
+            opened = self._opened.get()
         except ConfigurationError as error:
             return Readiness(provider=settings.provider, offline=False, problem=str(error))
         endpoint, problem = opened.endpoint, None
@@ -148,12 +146,7 @@ class Responder:
 
     async def aclose(self) -> None:
         """Close the connections of this event loop. A later call opens new ones."""
-        moderator = self._moderators.pop(asyncio.get_running_loop(), None)
-        try:
-            if moderator is not None:
-                await moderator.aclose()
-        finally:
-            await self._models.aclose()
+        await self._opened.aclose()
 
     async def _judge(self, moderator: Moderator, text: str, stage: Stage, context: TaskContext) -> Moderation:
         found = await moderate(moderator, text, stage, self._settings.moderation_timeout_s)
@@ -161,13 +154,17 @@ class Responder:
             context.logger.warning("moderation failed at the %s (%s): a fixed reply was given", stage, found.error)
         return found
 
-    def _open_here(self) -> _Opened:
-        loop = asyncio.get_running_loop()
-        endpoint, model = self._models.get()
-        moderator = self._moderators.get(loop)
-        if moderator is None:
-            moderator = self._moderators[loop] = open_moderator(self._settings, endpoint, self._environ)
-        return _Opened(endpoint, model, moderator)
+    def _open(self) -> _Opened:
+        endpoint = choose(self._settings, self._environ)
+        moderator = open_moderator(self._settings, endpoint, self._environ)
+        return _Opened(endpoint, open_model(endpoint, self._settings), moderator)
+
+
+async def _close(opened: _Opened) -> None:
+    try:
+        await opened.moderator.aclose()
+    finally:
+        await opened.model.aclose()
 
 
 def _remarks_on(settings: AIConfig, endpoint: Endpoint) -> Iterator[str]:

@@ -8,15 +8,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
 
 from ..config import AIConfig
 from ..errors import ConfigurationError
 from .addresses import NO_KEY, checked_key, checked_url, is_at_vendor
 from .chat import ChatModel
+from .per_loop import PerLoop
 from .provider_registry import BUILT_IN, ProviderKind, registry
 
 
@@ -94,37 +93,24 @@ def open_model(endpoint: Endpoint, settings: AIConfig) -> ChatModel:
     return ScriptedChat()
 
 
-class ChatModels:
+class ChatModels(PerLoop[tuple[Endpoint, ChatModel]]):
     """The chat model of some settings: one, and so one pool of connections, per event loop.
+
+    ``get`` raises ``ConfigurationError`` where ``choose`` or ``open_model`` does.
 
     Args:
         settings: provider, address and bounds.
         environ: where keys and addresses are looked up that the settings do not give.
     """
 
+    __slots__ = ()
+
     def __init__(self, settings: AIConfig, environ: Mapping[str, str]) -> None:
-        self._settings = settings
-        self._environ = environ
-        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Endpoint, ChatModel]] = WeakKeyDictionary()
+        def make() -> tuple[Endpoint, ChatModel]:
+            endpoint = choose(settings, environ)
+            return endpoint, open_model(endpoint, settings)
 
-    def get(self) -> tuple[Endpoint, ChatModel]:
-        """The model of this event loop; chosen now if there is none.
-
-        Raises:
-            ConfigurationError: a key is missing, or key or address cannot be used; says what to set.
-        """
-        loop = asyncio.get_running_loop()
-        opened = self._open.get(loop)
-        if opened is None:
-            endpoint = choose(self._settings, self._environ)
-            opened = self._open[loop] = (endpoint, open_model(endpoint, self._settings))
-        return opened
-
-    async def aclose(self) -> None:
-        """Close the connections of this event loop. A later ``get`` opens new ones."""
-        opened = self._open.pop(asyncio.get_running_loop(), None)
-        if opened is not None:
-            await opened[1].aclose()
+        super().__init__(make, lambda opened: opened[1].aclose())
 
 
 def _provider(settings: AIConfig, environ: Mapping[str, str]) -> str:

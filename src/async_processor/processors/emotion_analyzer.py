@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from .circumplex import WORDS
+from .circumplex import NEUTRAL, WORDS
 from .mood_words import NAMED_FEELINGS
 
 VOCABULARY = tuple(dict.fromkeys((*WORDS, *NAMED_FEELINGS)))
@@ -93,6 +93,26 @@ class EmotionAnalyzer(Protocol):
     async def aclose(self) -> None:
         """Close connections. May be called twice."""
         ...
+
+
+def nothing_said(warnings: list[str]) -> dict[str, Any]:
+    """The result where there are no words to judge, and so nobody was asked."""
+    return {
+        "primary_emotion": NEUTRAL,
+        "confidence": 0.0,
+        "secondary_emotions": [],
+        "arousal": None,
+        "valence": None,
+        "analysis_method": "none",
+        "basis": [],
+        "baseline_used": False,
+        "features": {},
+        "reason": "no words were found",
+        "provider": "none",
+        "model": None,
+        "offline": True,
+        "warnings": warnings,
+    }
 
 
 def fault_in(finding: EmotionFinding, request: EmotionRequest) -> str | None:

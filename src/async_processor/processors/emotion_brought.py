@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from ..config import EmotionConfig, ProcessorConfig
 from ..context import TaskContext
@@ -13,12 +11,12 @@ from ..errors import AsyncProcessorError, PermanentError
 from ..model import ProcessingTask
 from . import payload as read
 from .audio import FIELD as AUDIO
-from .circumplex import NEUTRAL
 from .emotion_analysis import ANALYSIS_TYPES, COMPREHENSIVE, check_given, find_words
 from .emotion_analysis import WORDS as TEXT_ONLY
-from .emotion_analyzer import EmotionAnalyzer, EmotionFinding, EmotionRequest, fault_in
+from .emotion_analyzer import EmotionAnalyzer, EmotionFinding, EmotionRequest, fault_in, nothing_said
 from .hosted_transcription import UploadRequest, read_upload
 from .mood_words import MAX_CHARS
+from .per_loop import PerLoop
 from .provider_registry import BUILT_IN, ProviderKind, checked, registry
 from .recognition import LANGUAGE
 from .registry import Readiness
@@ -40,7 +38,7 @@ class BroughtAnalyser:
 
     def __init__(self, config: ProcessorConfig) -> None:
         self._settings, self._speech = config.emotion, config.speech
-        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, EmotionAnalyzer] = WeakKeyDictionary()
+        self._opened: PerLoop[EmotionAnalyzer] = PerLoop(self._open, lambda analyser: analyser.aclose())
 
     async def __call__(self, task: ProcessingTask, context: TaskContext) -> dict[str, Any]:
         """Have the words and the recording of one task judged.
@@ -52,8 +50,8 @@ class BroughtAnalyser:
         """
         request, warnings = self._read(task.payload, context)
         if request.text is None and request.recording is None:
-            return _silent_result(warnings)
-        analyser = self._analyser()
+            return nothing_said(warnings)
+        analyser = self._opened.get()
         finding = checked(await analyser.analyse(request), EmotionFinding, analyser.provider)
         fault = fault_in(finding, request)
         if fault is not None:
@@ -64,8 +62,8 @@ class BroughtAnalyser:
         """Whether it could be done; asks the analyser, and closes it again."""
         problem, offline = None, False
         try:
-            offline = self._analyser().offline
-            await self._analyser().check()
+            offline = self._opened.get().offline
+            await self._opened.get().check()
         except AsyncProcessorError as error:
             problem = error.message
         finally:
@@ -76,17 +74,13 @@ class BroughtAnalyser:
 
     async def aclose(self) -> None:
         """Close what this event loop opened. A later call opens it anew."""
-        opened = self._open.pop(asyncio.get_running_loop(), None)
-        if opened is not None:
-            await opened.aclose()
+        await self._opened.aclose()
 
-    def _analyser(self) -> EmotionAnalyzer:
-        loop = asyncio.get_running_loop()
-        opened = self._open.get(loop)
-        if opened is None:
-            opened = registry.make(ProviderKind.EMOTION_ANALYZER, self._settings.provider, self._settings)
-            self._open[loop] = opened
-        return opened
+    def _open(self) -> EmotionAnalyzer:
+        analyser: EmotionAnalyzer = registry.make(
+            ProviderKind.EMOTION_ANALYZER, self._settings.provider, self._settings
+        )
+        return analyser
 
     def _read(self, payload: Mapping[str, Any], context: TaskContext) -> tuple[EmotionRequest, list[str]]:
         """What is to be judged, and what was given and does not count."""
@@ -127,25 +121,5 @@ def _result(finding: EmotionFinding, analyser: EmotionAnalyzer, warnings: list[s
         "provider": analyser.provider,
         "model": analyser.model,
         "offline": analyser.offline,
-        "warnings": warnings,
-    }
-
-
-def _silent_result(warnings: list[str]) -> dict[str, Any]:
-    """Where there is nothing to judge, nobody is asked."""
-    return {
-        "primary_emotion": NEUTRAL,
-        "confidence": 0.0,
-        "secondary_emotions": [],
-        "arousal": None,
-        "valence": None,
-        "analysis_method": "none",
-        "basis": [],
-        "baseline_used": False,
-        "features": {},
-        "reason": "no words were found",
-        "provider": "none",
-        "model": None,
-        "offline": True,
         "warnings": warnings,
     }

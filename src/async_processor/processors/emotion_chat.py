@@ -26,7 +26,7 @@ from .chat_providers import ChatModels
 from .circumplex import NEUTRAL
 from .emotion_analysis import ANALYSIS_TYPES, COMPREHENSIVE, TEXT
 from .emotion_analysis import WORDS as TEXT_ONLY
-from .emotion_analyzer import VOCABULARY
+from .emotion_analyzer import VOCABULARY, nothing_said
 from .mood_words import MAX_CHARS
 from .prompting import read_model_name
 from .providers import answers
@@ -117,7 +117,7 @@ class ChatAnalyser:
         wish = read_request(task.payload)
         words = clean(_find_words(wish, context.dependencies))
         if not words:
-            return _silent_result(wish)
+            return {**nothing_said(_remarks(wish)), "tokens_used": None}
         chat_model, model, warnings = self._choose(wish.model)
         if len(words) > MAX_CHARS:
             warnings = (*warnings, f"the transcript has {len(words)} characters; only the first {MAX_CHARS} were used")
@@ -270,25 +270,4 @@ def _result(reply: ChatReply, judgement: Judgement, warnings: list[str]) -> dict
         "offline": reply.offline,
         "tokens_used": reply.tokens_used,
         "warnings": warnings,
-    }
-
-
-def _silent_result(wish: WordsRequest) -> dict[str, Any]:
-    """Where there is nothing to judge, nobody is asked."""
-    return {
-        "primary_emotion": NEUTRAL,
-        "confidence": 0.0,
-        "secondary_emotions": [],
-        "arousal": None,
-        "valence": None,
-        "analysis_method": "none",
-        "basis": [],
-        "baseline_used": False,
-        "features": {},
-        "reason": "no words were found",
-        "provider": "none",
-        "model": None,
-        "offline": True,
-        "tokens_used": None,
-        "warnings": _remarks(wish),
     }

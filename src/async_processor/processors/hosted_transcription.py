@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from ..clock import Clock, SystemClock
 from ..config import SpeechConfig
@@ -16,6 +14,7 @@ from ..model import ProcessingTask
 from . import audio
 from . import samples as sound
 from .payload import invalid
+from .per_loop import PerLoop
 from .provider_registry import checked
 from .recognition import HostedRecognizer, HostedText, read_language
 from .recognizers import open_hosted
@@ -81,7 +80,7 @@ class HostedTranscriber:
         self._config = config
         self._environ = os.environ if environ is None else environ
         self._clock: Clock = SystemClock() if clock is None else clock
-        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, HostedRecognizer] = WeakKeyDictionary()
+        self._opened = PerLoop(self._open, lambda recognizer: recognizer.aclose())
 
     async def __call__(self, task: ProcessingTask) -> dict[str, Any]:
         """Send ``payload["audio_data"]`` and take the words.
@@ -93,7 +92,7 @@ class HostedTranscriber:
             PermanentError: no other attempt would help.
         """
         request = read_upload(task.payload, self._config)
-        recognizer = self._recognizer()
+        recognizer = self._opened.get()
         answer = await recognizer.recognise(request.file_name, request.recording, request.language)
         heard = _usable(checked(answer, HostedText, recognizer.provider), recognizer.provider)
         return {
@@ -118,7 +117,7 @@ class HostedTranscriber:
         Raises:
             ConfigurationError: as for a task.
         """
-        return self._recognizer().offline
+        return self._opened.get().offline
 
     async def check(self) -> None:
         """Find out whether a transcription could be had now: such as that key and address are set, and the
@@ -127,20 +126,14 @@ class HostedTranscriber:
         Raises:
             AsyncProcessorError: what would go wrong.
         """
-        await self._recognizer().check()
+        await self._opened.get().check()
 
     async def aclose(self) -> None:
         """Close the connections of this event loop. A later call opens new ones."""
-        opened = self._open.pop(asyncio.get_running_loop(), None)
-        if opened is not None:
-            await opened.aclose()
+        await self._opened.aclose()
 
-    def _recognizer(self) -> HostedRecognizer:
-        loop = asyncio.get_running_loop()
-        opened = self._open.get(loop)
-        if opened is None:
-            opened = self._open[loop] = open_hosted(self._config, self._environ, self._clock.wall().date())
-        return opened
+    def _open(self) -> HostedRecognizer:
+        return open_hosted(self._config, self._environ, self._clock.wall().date())
 
 
 def _usable(heard: HostedText, provider: str) -> HostedText:

@@ -12,13 +12,13 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from ..clock import Clock, SystemClock
 from ..config import ImageConfig, ImageGenerationConfig, ProcessorConfig
 from ..context import TaskContext
 from ..errors import AsyncProcessorError, ConfigurationError
 from ..model import LaneName, ProcessingTask
+from .per_loop import PerLoop
 from .picture_providers import choose, choose_model, open_generator
 from .picture_request import MAX_SEED, SETTINGS, GeneratedPicture, ImageGenerator, PictureSource, read_request
 from .picture_scene import compose, seed_of
@@ -82,9 +82,7 @@ class Artist:
         self._images = images
         self._environ = os.environ if environ is None else environ
         self._clock: Clock = SystemClock() if clock is None else clock
-        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[PictureSource, ImageGenerator]] = (
-            WeakKeyDictionary()
-        )
+        self._opened = PerLoop(self._open, lambda opened: opened[1].aclose())
 
     def resolve(self, payload: Mapping[str, Any]) -> ProcessorSpec:
         """The function for one payload, and its lane.
@@ -120,7 +118,7 @@ class Artist:
             PermanentError: no other attempt would help.
         """
         wanted = read_request(task.payload, self._settings)
-        source, generator = self._generator()
+        source, generator = self._opened.get()
         model, warnings = choose_model(wanted.model, self._settings, source, self._clock.wall().date())
         if warnings:
             # Not the warnings themselves: they name the model, which is part of the payload.
@@ -146,7 +144,7 @@ class Artist:
             elif source.provider == "diffusers":
                 await asyncio.to_thread(diffusers_images.check, source.directory)
             else:
-                await self._generator()[1].check()
+                await self._opened.get()[1].check()
         except AsyncProcessorError as error:
             problem = error.message
         remarks = (f"no image model is configured: pictures are {_DRAWN}",) if source.for_want_of_another else ()
@@ -154,17 +152,11 @@ class Artist:
 
     async def aclose(self) -> None:
         """Close the connections of this event loop. A later call opens new ones."""
-        opened = self._open.pop(asyncio.get_running_loop(), None)
-        if opened is not None:
-            await opened[1].aclose()
+        await self._opened.aclose()
 
-    def _generator(self) -> tuple[PictureSource, ImageGenerator]:
-        loop = asyncio.get_running_loop()
-        opened = self._open.get(loop)
-        if opened is None:
-            source = choose(self._settings, self._environ)
-            opened = self._open[loop] = (source, open_generator(source, self._settings, self._images))
-        return opened
+    def _open(self) -> tuple[PictureSource, ImageGenerator]:
+        source = choose(self._settings, self._environ)
+        return source, open_generator(source, self._settings, self._images)
 
 
 def draw(task: ProcessingTask, *, settings: ImageGenerationConfig, warnings: Sequence[str]) -> dict[str, Any]:

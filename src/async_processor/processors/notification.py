@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from ..config import NotifyConfig, ProcessorConfig
 from ..context import TaskContext
@@ -19,6 +18,7 @@ from . import recipients
 from .channels import Kind, kind_of
 from .notifier import Attachment, Delivery, Notification, Notifier
 from .notifiers import open_channel
+from .per_loop import PerLoop
 from .provider_registry import checked
 from .registry import ProcessorSpec, Readiness
 
@@ -162,6 +162,11 @@ def _one_line(text: str) -> bool:
     return all(unicodedata.category(char) not in ("Cc", "Zl", "Zp") for char in text)
 
 
+async def _close_all(notifiers: dict[str, Notifier]) -> None:
+    for notifier in notifiers.values():
+        await notifier.aclose()
+
+
 class Sender:
     """The processor function. Keeps one notifier per channel and event loop."""
 
@@ -169,7 +174,7 @@ class Sender:
         if settings.timeout_s == 0:
             raise ConfigurationError("NotifyConfig.timeout_s must be above 0")
         self._settings = settings
-        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Notifier]] = WeakKeyDictionary()
+        self._opened: PerLoop[dict[str, Notifier]] = PerLoop(dict, _close_all)
 
     async def __call__(self, task: ProcessingTask, context: TaskContext) -> dict[str, Any]:
         """Send one task's message.
@@ -223,11 +228,10 @@ class Sender:
 
     async def aclose(self) -> None:
         """Close the connections of this event loop. A later call opens new ones."""
-        for notifier in self._open.pop(asyncio.get_running_loop(), {}).values():
-            await notifier.aclose()
+        await self._opened.aclose()
 
     def _notifier(self, channel: str) -> Notifier:
-        opened = self._open.setdefault(asyncio.get_running_loop(), {})
+        opened = self._opened.get()
         if channel not in opened:
             opened[channel] = open_channel(channel, self._settings.channels[channel], self._settings)
         return opened[channel]

@@ -37,7 +37,8 @@ async def warm_type(do: Do, task_type: str, spec: ProcessorSpec | None, workers:
     """
     if spec is None or spec.example is None:
         raise ConfigurationError(f"{task_type!r} has no example to warm up with: submit a task of your own instead")
-    payload = spec.example()
+    # In a thread: an example may be a sentence that a program has to speak first.
+    payload = await asyncio.to_thread(spec.example)
     # Urgent, so that reserved slots take them too; all at once, so that each takes one.
     count = workers if _lane_of(spec) is LaneName.PROCESS else 1
     tasks = [create_task(task_type, payload, TaskPriority.HIGH, max_retries=0) for _ in range(count)]

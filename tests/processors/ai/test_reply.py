@@ -236,7 +236,7 @@ def test_each_event_loop_has_its_own_client():
         await server.start()
         url = f"{server.base_url}/v1"
         responder = responder or Responder(AIConfig(model="m"), environ={"OPENAI_BASE_URL": url}, clock=Noon())
-        responder._models._environ = {"OPENAI_BASE_URL": url}
+        responder._environ = {"OPENAI_BASE_URL": url}
         result = await reply_to({"prompt": "Hi"}, responder=responder)
         await responder.aclose()
         ports.append(server.port)
@@ -364,7 +364,7 @@ async def test_the_example_needs_no_key():
 
 
 async def test_keys_come_from_the_environment_of_the_process_unless_told_otherwise():
-    assert Responder(AIConfig())._models._environ is os.environ
+    assert Responder(AIConfig())._environ is os.environ
 
 
 async def test_no_error_of_a_task_holds_key_or_words(hosted, server):  # H8

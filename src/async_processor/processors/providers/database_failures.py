@@ -11,9 +11,11 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from ...errors import AsyncProcessorError, AuthenticationError, ConfigurationError, PermanentError, ProviderError
+from . import failures
 
 logger = logging.getLogger("async_processor.database")
 
@@ -67,12 +69,7 @@ class Situation:
 
 def chain(error: BaseException) -> Iterator[BaseException]:
     """The error and those behind it, the driver's own among them."""
-    item: BaseException | None = error
-    for _ in range(_MAX_CHAIN):
-        if item is None:
-            return
-        yield item
-        item = getattr(item, "orig", None) or item.__cause__ or item.__context__
+    return islice(failures.chain(error, "orig"), _MAX_CHAIN)
 
 
 def permanent(situation: Situation, reason: str) -> PermanentError:

@@ -173,11 +173,16 @@ def _part(body: object, name: str) -> Any:
     return None
 
 
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it came from, at most so many."""
+def chain(error: BaseException, *wrapped_as: str) -> Iterator[BaseException]:
+    """An error and what it came from, at most so many.
+
+    Args:
+        wrapped_as: attributes under which a library keeps the error that it wraps; looked at first.
+    """
     item: BaseException | None = error
     for _ in range(_MAX_CHAIN):
         if item is None:
             return
         yield item
-        item = item.__cause__ or item.__context__
+        links = (getattr(item, name, None) for name in (*wrapped_as, "__cause__", "__context__"))
+        item = next((link for link in links if link is not None), None)
