@@ -18,6 +18,7 @@ from .errors import InvalidTaskError, TaskCancelledError, TaskFailedError, TaskT
 
 DEFAULT_TIMEOUT_S = 300.0
 DEFAULT_MAX_RETRIES = 3
+_MAX_TEXT = 200
 _PREVIEW_DEPTH = 8
 _PREVIEW_ITEMS = 200
 _PREVIEW_TEXT = 10_000
@@ -97,6 +98,7 @@ def new_task_id() -> str:
 
 
 _NO_TAGS: frozenset[str] = frozenset()
+_ONLY_STRINGS = frozenset({str})
 
 
 def _utc_now() -> datetime:
@@ -164,16 +166,19 @@ class ProcessingTask:
         Raises:
             InvalidTaskError: naming the first field that cannot be used.
         """
-        self.task_type = parse_task_type(self.task_type)
-        self.priority = parse_priority(self.priority)
-        _check_text(self, "id", self.id)
-        if not _has_string_keys(self.payload):
+        # This runs twice for each task, so the types that nearly all have are told apart before anything is called.
+        if type(self.task_type) is not ProcessingType:
+            self.task_type = parse_task_type(self.task_type)
+        if type(self.priority) is not TaskPriority:
+            self.priority = parse_priority(self.priority)
+        if type(self.id) is not str or not 0 < len(self.id) <= _MAX_TEXT:
+            _check_text(self, "id", self.id)
+        if (type(self.payload) is not dict or self.payload) and not _has_string_keys(self.payload):
             raise _bad(self, "payload", "a mapping with string keys")
         if self.timeout is not None:
             _check_seconds(self, "timeout", self.timeout, positive=True)
         if type(self.max_retries) is not int or self.max_retries < 0:
             raise _bad(self, "max_retries", "a whole number of 0 or more")
-        # Most tasks have neither, and this runs twice for each task.
         if self.depends_on != ():
             self.depends_on = _checked_strings(self, "depends_on", self.depends_on, tuple)
         if self.tags != _NO_TAGS:
@@ -417,15 +422,19 @@ def _bad(task: ProcessingTask, name: str, wanted: str) -> InvalidTaskError:
 
 
 def _has_string_keys(value: object) -> bool:
+    if type(value) is dict and _ONLY_STRINGS.issuperset(map(type, value)):
+        return True
     return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
 
 
 def _check_text(task: ProcessingTask, name: str, value: object) -> None:
-    if not isinstance(value, str) or not 0 < len(value) <= 200:
-        raise _bad(task, name, "a string of 1 to 200 characters")
+    if not isinstance(value, str) or not 0 < len(value) <= _MAX_TEXT:
+        raise _bad(task, name, f"a string of 1 to {_MAX_TEXT} characters")
 
 
 def _check_seconds(task: ProcessingTask, name: str, value: object, *, positive: bool) -> None:
+    if type(value) is float and 0.0 < value < math.inf:
+        return
     number = isinstance(value, int | float) and not isinstance(value, bool)
     # Compared with the largest float: an integer beyond it cannot even be asked whether it is finite.
     usable = number and 0 <= value <= sys.float_info.max  # type: ignore[operator]  # a number by now

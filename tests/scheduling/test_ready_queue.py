@@ -64,7 +64,7 @@ def test_the_most_urgent_comes_first_and_the_oldest_among_equals():
 def test_an_empty_queue_has_no_head_and_nobody_waits():
     queue = ReadyQueue()
 
-    assert (len(queue), queue.head(), queue.longest_waiting()) == (0, None, None)
+    assert (queue.size, queue.head(), queue.longest_waiting()) == (0, None, None)
 
 
 def test_the_longest_waiting_is_found_behind_those_that_left():
@@ -148,7 +148,7 @@ def test_what_left_the_queue_does_not_stay_in_memory():
         queue.removed(record)
         record.advance(Step.CANCEL)
 
-    assert len(queue) == 1
+    assert queue.size == 1
     assert len(queue._heap) <= 100
     assert len(queue._arrivals) <= 100
 

@@ -18,6 +18,9 @@ from .records import TaskRecord
 # Lanes with fewer slots keep none in reserve: a quarter of the lane idle would cost more than it buys.
 MIN_SLOTS_FOR_RESERVE = 4
 
+# As plain integers, like the urgencies that they are compared with.
+_CRITICAL, _HIGH = int(TaskPriority.CRITICAL), int(TaskPriority.HIGH)
+
 
 class MemoryBudget:
     """Memory that running memory-intensive tasks have set aside.
@@ -73,7 +76,9 @@ class Fairness:
 class LaneAdmission:
     """Slots and ready tasks of one lane."""
 
-    __slots__ = ("_fairness", "_free", "_guard_debt", "_heavy", "_light", "_memory", "_reserved", "slots")
+    __slots__ = (
+        "_free", "_guard_at", "_guard_debt", "_heavy", "_light", "_max_wait", "_memory", "_reserved", "slots",
+    )  # fmt: skip
 
     def __init__(self, slots: tuple[str, ...], fairness: Fairness, memory: MemoryBudget) -> None:
         if not slots:
@@ -87,7 +92,8 @@ class LaneAdmission:
                 f"reserved_slots is {self._reserved}, but the lane has only {len(slots)} slots; "
                 "leave at least one for work that is not urgent"
             )
-        self._fairness = fairness
+        self._guard_at = fairness.guard_interval - 1
+        self._max_wait = fairness.max_wait
         self._memory = memory
         self._light = ReadyQueue()
         self._heavy = ReadyQueue()
@@ -98,12 +104,12 @@ class LaneAdmission:
     @property
     def ready(self) -> int:
         """How many tasks are ready."""
-        return len(self._light) + len(self._heavy)
+        return self._light.size + self._heavy.size
 
     @property
     def heavy_ready(self) -> int:
         """How many memory-intensive tasks are ready."""
-        return len(self._heavy)
+        return self._heavy.size
 
     def ready_by_urgency(self) -> list[int]:
         """How many tasks of each urgency are ready; the index is the urgency."""
@@ -132,24 +138,23 @@ class LaneAdmission:
 
     def choose(self, now: float) -> TaskRecord | None:
         """The record that should take a slot now, or None. Changes nothing: ``take`` does."""
-        if not self._free:
+        free = len(self._free)
+        if not free:
             return None
-        first = self._first()
-        if first is None or first.urgency == TaskPriority.CRITICAL:
+        first = self._first() if self._heavy.size else self._light.head()
+        if first is None or first.urgency == _CRITICAL:
             return first
-        if self._guards_turn:
-            starving = self._starving(now)
-            if starving is not None:
-                return starving
-        if first.urgency > TaskPriority.HIGH and len(self._free) <= self._reserved:
+        starving = self._starving(now)
+        if starving is not None:
+            return starving
+        if first.urgency > _HIGH and free <= self._reserved:
             return None
         return first
 
     def take(self, record: TaskRecord, now: float) -> str:
         """Give a slot to a record that ``choose`` gave; call before its phase changes."""
         # Counts starts since the guard last had its turn; a turn that helped nobody who starves is kept, not lost.
-        helped = self._guards_turn and record is self._starving(now)
-        self._guard_debt = 0 if helped else self._guard_debt + 1
+        self._guard_debt = 0 if record is self._starving(now) else self._guard_debt + 1
         slot = self._free.pop()
         self.slots[slot] = record
         self._memory.take(record)
@@ -164,21 +169,22 @@ class LaneAdmission:
         self._memory.give_back(record)
 
     def _first(self) -> TaskRecord | None:
-        light, heavy = self._light.head(), self._heavy.head() if len(self._heavy) else None
+        light, heavy = self._light.head(), self._heavy.head()
         if heavy is None or not self._memory.admits(heavy):
             return light
         if light is None:
             return heavy
         return min(light, heavy, key=lambda item: (item.urgency, item.seq))
 
-    @property
-    def _guards_turn(self) -> bool:
-        return self._guard_debt >= self._fairness.guard_interval - 1
-
     def _starving(self, now: float) -> TaskRecord | None:
-        """The record that has waited longest, if that is too long, among those that memory would let start."""
-        before = now - self._fairness.max_wait
-        if not (self._light.may_hold_older(before) or self._heavy.may_hold_older(before)):
+        """The record that has waited longest, if that is too long, among those that memory would let start.
+
+        None as well as long as it is not the guard's turn.
+        """
+        if self._guard_debt < self._guard_at:
+            return None
+        before = now - self._max_wait
+        if not (self._light.may_hold_older(before) or (self._heavy.size and self._heavy.may_hold_older(before))):
             return None
         heavy = self._heavy.longest_waiting()
         if heavy is not None and not self._memory.admits(heavy):

@@ -34,31 +34,31 @@ class Cascade:
 
     Args:
         tell: tells one dependent; may begin further waves.
+
+    Attributes:
+        waves: those that have not reached everybody yet.
     """
 
-    __slots__ = ("_tell", "_waves")
+    __slots__ = ("_tell", "waves")
 
     def __init__(self, tell: Callable[[TaskRecord, Wave, float], None]) -> None:
         self._tell = tell
-        self._waves: deque[Wave] = deque()
-
-    def __bool__(self) -> bool:
-        return bool(self._waves)
+        self.waves: deque[Wave] = deque()
 
     def begin(
         self, record: TaskRecord, dependents: Sequence[TaskRecord], *, ended: bool, cancelled: list[str] | None = None
     ) -> None:
         """Have the end of a record told to its dependents."""
         if dependents:
-            self._waves.append(Wave(record, ended, iter(dependents), cancelled))
+            self.waves.append(Wave(record, ended, iter(dependents), cancelled))
 
     def carry_on(self, now: float) -> None:
         """Tell as many as one step may."""
         budget = CASCADE_BUDGET
-        while self._waves and budget:
-            wave = self._waves[0]
+        while self.waves and budget:
+            wave = self.waves[0]
             for dependent in itertools.islice(wave.dependents, budget):
                 self._tell(dependent, wave, now)
                 budget -= 1
             if budget:
-                self._waves.popleft()
+                self.waves.popleft()

@@ -12,44 +12,46 @@ from collections import deque
 from heapq import heapify, heappop, heappush
 
 from ..model import TaskPriority
-from .lifecycle import Phase
+from .lifecycle import READY
 from .records import TaskRecord
 
 _SWEEP_SLACK = 64
 
 
 class ReadyQueue:
-    """The ready tasks of one lane (or of one kind within a lane)."""
+    """The ready tasks of one lane (or of one kind within a lane).
 
-    __slots__ = ("_arrivals", "_heap", "_size", "by_urgency")
+    Attributes:
+        size: how many there are.
+        by_urgency: how many of each urgency; the index is the urgency.
+    """
+
+    __slots__ = ("_arrivals", "_heap", "by_urgency", "size")
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, TaskRecord]] = []
         self._arrivals: deque[tuple[float, TaskRecord]] = deque()
-        self._size = 0
+        self.size = 0
         self.by_urgency = [0] * (max(TaskPriority) + 1)
-
-    def __len__(self) -> int:
-        return self._size
 
     def push(self, record: TaskRecord) -> None:
         """Take in a record that has just become READY at ``record.ready_at``."""
-        self._size += 1
+        self.size += 1
         self.by_urgency[record.urgency] += 1
         heappush(self._heap, (record.urgency, record.seq, record))
         self._arrivals.append((record.ready_at, record))
-        self._sweep()
 
     def removed(self, record: TaskRecord) -> None:
         """A record that was in the queue is READY no longer."""
-        self._size -= 1
+        self.size -= 1
         self.by_urgency[record.urgency] -= 1
         # Cut the leftover short in the common case, where it is the very next entry.
         if self._heap[0][2] is record:
             heappop(self._heap)
         if self._arrivals[0][1] is record:
             self._arrivals.popleft()
-        self._sweep()
+        if len(self._heap) > self.size or len(self._arrivals) > self.size:
+            self._sweep()
 
     def reprioritised(self, record: TaskRecord, former: int) -> None:
         """The urgency of a record in the queue changed from ``former``."""
@@ -63,7 +65,7 @@ class ReadyQueue:
         heap = self._heap
         while heap:
             urgency, _, record = heap[0]
-            if record.phase is Phase.READY and record.urgency == urgency:
+            if record.phase is READY and record.urgency == urgency:
                 return record
             heappop(heap)
         return None
@@ -77,13 +79,13 @@ class ReadyQueue:
         arrivals = self._arrivals
         while arrivals:
             since, record = arrivals[0]
-            if record.phase is Phase.READY and record.ready_at == since:
+            if record.phase is READY and record.ready_at == since:
                 return record
             arrivals.popleft()
         return None
 
     def _sweep(self) -> None:
-        bound = 2 * self._size + _SWEEP_SLACK
+        bound = 2 * self.size + _SWEEP_SLACK
         if len(self._heap) > bound:
             # A dict, because one record may have several entries that hold.
             live = {record: None for urgency, _, record in self._heap if _holds(record, urgency)}
@@ -93,12 +95,12 @@ class ReadyQueue:
             self._arrivals = deque(
                 (since, record)
                 for since, record in self._arrivals
-                if record.phase is Phase.READY and record.ready_at == since
+                if record.phase is READY and record.ready_at == since
             )
 
     def check(self, expected: list[TaskRecord]) -> None:
         """Assert that the queue holds exactly these records. Slow; for tests."""
-        assert self._size == len(expected), (self._size, expected)
+        assert self.size == len(expected), (self.size, expected)
         live = {record for urgency, _, record in self._heap if _holds(record, urgency)}
         assert live >= set(expected), "a ready task has no entry in the heap"
         waiting = {record for since, record in self._arrivals if record.ready_at == since}
@@ -108,4 +110,4 @@ class ReadyQueue:
 
 
 def _holds(record: TaskRecord, urgency: int) -> bool:
-    return record.phase is Phase.READY and record.urgency == urgency
+    return record.phase is READY and record.urgency == urgency

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ..model import LaneName, TaskPriority, TaskStatus
 from ..outcome import AttemptOutcome, ErrorInfo, StopReason
-from .lifecycle import FINAL_STATUS, Phase, Step, next_phase, open_status
+from .lifecycle import FINAL_STATUS, FINISHED, WAITING, Phase, Step, next_phase, open_status
 
 
 class TaskRecord:
@@ -104,7 +104,7 @@ class TaskRecord:
         self.run_anyway = run_anyway
         self.dependency_timeout = dependency_timeout
         self.memory_mb = memory_mb
-        self.phase = Phase.WAITING
+        self.phase: Phase = WAITING
         self.seq = -1
         self.attempt = 0
         self.token = -1
@@ -137,12 +137,12 @@ class TaskRecord:
             IllegalStepError: the table does not hold it.
         """
         self.phase = next_phase(self.phase, step)
-        if self.phase is Phase.FINISHED:
+        if self.phase is FINISHED:
             self._final = FINAL_STATUS[step]
 
     def restore(self, status: TaskStatus) -> None:
         """Make this the record of a task that ended in an earlier run: no step leads there from here."""
-        self.phase = Phase.FINISHED
+        self.phase = FINISHED
         self._final = status
 
     @property

@@ -27,7 +27,24 @@ from .cascade import Cascade, Wave
 from .ended import EndedTasks
 from .graph import DependencyGraph
 from .invariants import check_scheduler
-from .lifecycle import Phase, Step
+from .lifecycle import (
+    BACKOFF,
+    CANCEL,
+    DEFER,
+    FAIL,
+    READY,
+    RELEASE,
+    RESUME,
+    RETRY,
+    RUNNING,
+    START,
+    STOP,
+    STOPPING,
+    SUCCEED,
+    TIME_OUT,
+    WAITING,
+    Step,
+)
 from .records import Abandon, Command, Finish, Lanes, LaneTraits, Retried, Start, Stop, TaskRecord
 from .retry import Retry, RetryPolicy
 from .timers import Due, Timer, Timers
@@ -47,6 +64,11 @@ class Scheduler:
         memory_limit_mb: how much memory memory-intensive tasks may set aside together.
         max_results, result_ttl: how many ended tasks are remembered, and for how many seconds.
         rng: the dice of the backoff.
+
+    Attributes:
+        queue_size: as given.
+        memory: what memory-intensive tasks have set aside.
+        commands: what must be done and was not yet asked for; see ``take_commands``.
     """
 
     def __init__(
@@ -76,7 +98,7 @@ class Scheduler:
         self._cascade = Cascade(self._tell)
         # Lanes where something may be able to start since the last look: a dict, because it keeps their order.
         self._touched: dict[LaneName, None] = {}
-        self._commands: list[Command] = []
+        self.commands: list[Command] = []
         self._paused = False
         self._last_seq = 0
         self._last_token = 0
@@ -135,7 +157,7 @@ class Scheduler:
     @property
     def cascading(self) -> bool:
         """Whether dependents of ended tasks have yet to be told; then ``wake`` should be called at once."""
-        return bool(self._cascade)
+        return bool(self._cascade.waves)
 
     @property
     def idle(self) -> bool:
@@ -144,7 +166,7 @@ class Scheduler:
 
     def ready_ids(self) -> list[str]:
         """Ids of the tasks that wait for a slot only. For inspection: O(all tasks)."""
-        return [record.id for record in self.records() if record.phase is Phase.READY]
+        return [record.id for record in self.records() if record.phase is READY]
 
     def ready_by_priority(self) -> dict[TaskPriority, int]:
         """How many tasks of each urgency wait for a slot."""
@@ -166,19 +188,15 @@ class Scheduler:
 
     def next_wakeup(self, before: float = inf) -> float | None:
         """When ``wake`` should be called next, if nothing else happens; None if that is not before a time."""
-        if self._cascade:
+        if self._cascade.waves:
             return -inf
-        expiry = self._ended.next_expiry()
-        if expiry is not None and expiry < before:
-            before = expiry
-        else:
-            expiry = None
-        due = self._timers.next_at(before)
+        expiry = self._ended.next_expiry(before)
+        due = self._timers.next_at(before if expiry is None else expiry)
         return expiry if due is None else due
 
     def take_commands(self) -> list[Command]:
         """What must be done, in order. Each command is given once."""
-        commands, self._commands = self._commands, []
+        commands, self.commands = self.commands, []
         return commands
 
     # ---- events
@@ -216,7 +234,7 @@ class Scheduler:
         if held_for is not None:
             record.held_for = held_for
             self._timers.schedule(now + held_for, Due.REGISTRATION, record, record.seq)
-        if self._graph.missing(record):
+        if record.depends_on and self._graph.missing(record):
             record.deadline = now + record.dependency_timeout
             self._timers.schedule(record.deadline, Due.DEPENDENCY, record, record.seq)
         self._release_if_free(record, now)
@@ -224,7 +242,7 @@ class Scheduler:
     def release(self, task_id: str, lane: LaneName, memory_mb: float | None, now: float) -> None:
         """A held task need not wait for this any more, and it is known now where it runs."""
         record = self.find(task_id)
-        if record is not None and record.held_for is not None and record.phase is Phase.WAITING:
+        if record is not None and record.held_for is not None and record.phase is WAITING:
             record.held_for = None
             record.lane, record.memory_mb = lane, memory_mb
             self._timers.lost()
@@ -251,7 +269,7 @@ class Scheduler:
     def attempt_began(self, token: int, now: float) -> None:
         """The function of an attempt is about to be called; its timeout counts from here."""
         record = self._running.get(token)
-        if record is not None and record.phase is Phase.RUNNING and record.deadline is None:
+        if record is not None and record.phase is RUNNING and record.deadline is None:
             record.started_at = now
             self._set_deadline(record, now)
 
@@ -278,7 +296,7 @@ class Scheduler:
             return []
         cancelled = [task_id]
         error = error or messages.cancelled_by_caller(record)
-        if record.phase in (Phase.RUNNING, Phase.STOPPING):
+        if record.phase in (RUNNING, STOPPING):
             record.error = error
             record.stop_reason = StopReason.CANCELLED
             # Its end is certain from here on. Spread that before it is stopped: it may end there and then, and who is
@@ -286,7 +304,7 @@ class Scheduler:
             self._spread(record, cancelled)
             self._stop(record, StopReason.CANCELLED, now)
         else:
-            self._finish(record, Step.CANCEL, error, now)
+            self._finish(record, CANCEL, error, now)
             self._spread(record, cancelled)
         self._proceed(now)
         return cancelled
@@ -315,10 +333,10 @@ class Scheduler:
 
     def cancel_waiting(self, now: float) -> None:
         """End every task that holds no slot; the processor is shutting down."""
-        waiting = [item for item in self.records() if item.phase in (Phase.WAITING, Phase.READY, Phase.BACKOFF)]
+        waiting = [item for item in self.records() if item.phase in (WAITING, READY, BACKOFF)]
         for record in waiting:
             record.left = True
-            self._finish(record, Step.CANCEL, messages.shut_down_waiting(record), now)
+            self._finish(record, CANCEL, messages.shut_down_waiting(record), now)
         for record in waiting:
             self._graph.settle(record)
         self._proceed(now)
@@ -346,12 +364,14 @@ class Scheduler:
 
         In this order, so that of all tasks that one event releases the most urgent takes the slot.
         """
-        if self._cascade:
+        if self._cascade.waves:
             self._cascade.carry_on(now)
-        self._ended.trim()
-        for name in self._touched:
-            self._dispatch(name, now)
-        self._touched.clear()
+        if self._ended.surplus > 0:
+            self._ended.trim()
+        if self._touched:
+            for name in self._touched:
+                self._dispatch(name, now)
+            self._touched.clear()
 
     def _touch_all(self) -> None:
         self._touched.update(dict.fromkeys(self._lanes))
@@ -361,10 +381,10 @@ class Scheduler:
         if record.waits:
             return
         if record.not_before <= now:
-            self._make_ready(record, Step.RELEASE, now)
+            self._make_ready(record, RELEASE, now)
             return
         self._left_place(record)
-        record.advance(Step.DEFER)
+        record.advance(DEFER)
         self._backoff += 1
         self._timers.schedule(record.not_before, Due.BACKOFF, record, record.attempt)
 
@@ -385,7 +405,7 @@ class Scheduler:
         slot = lane.take(record, now)
         lane.removed(record)
         self._ready -= 1
-        record.advance(Step.START)
+        record.advance(START)
         self._last_token += 1
         record.token = self._last_token
         record.slot = slot
@@ -397,7 +417,7 @@ class Scheduler:
         self._running[record.token] = record
         if self._traits[record.lane].begins_at_once:
             self._set_deadline(record, now)
-        self._commands.append(Start(record, record.token))
+        self.commands.append(Start(record, record.token))
 
     def _set_deadline(self, record: TaskRecord, now: float) -> None:
         if record.timeout is not None:
@@ -412,17 +432,17 @@ class Scheduler:
         del self._running[record.token]
         lane.release(record)
         record.ended_at = now
-        if record.deadline is not None or record.phase is Phase.STOPPING:
+        if record.deadline is not None or record.phase is STOPPING:
             self._timers.lost()
-        if record.phase is Phase.STOPPING:
+        if record.phase is STOPPING:
             self._end_stopped(record, now)
         elif isinstance(outcome, Returned):
-            self._finish(record, Step.SUCCEED, None, now)
+            self._finish(record, SUCCEED, None, now)
         elif isinstance(outcome, Raised):
-            self._end_failed(record, outcome.error, Step.FAIL, now)
+            self._end_failed(record, outcome.error, FAIL, now)
         else:
             # A lane must not stop what nobody asked to stop; if it does, that is a failure of the lane.
-            self._end_failed(record, messages.stopped_unasked(record), Step.FAIL, now)
+            self._end_failed(record, messages.stopped_unasked(record), FAIL, now)
         self._spread(record)
         self._touched[record.lane] = None
         if record.memory_mb is not None:
@@ -431,9 +451,9 @@ class Scheduler:
 
     def _end_stopped(self, record: TaskRecord, now: float) -> None:
         if record.stop_reason is StopReason.TIMEOUT:
-            self._end_failed(record, messages.timed_out(record), Step.TIME_OUT, now)
+            self._end_failed(record, messages.timed_out(record), TIME_OUT, now)
         else:
-            self._finish(record, Step.CANCEL, record.error, now)
+            self._finish(record, CANCEL, record.error, now)
 
     def _end_failed(self, record: TaskRecord, error: ErrorInfo, last_step: Step, now: float) -> None:
         decision = self._retry.decide(
@@ -444,34 +464,34 @@ class Scheduler:
             self._finish(record, last_step, error, now)
             return
         record.error = error
-        record.advance(Step.RETRY)
+        record.advance(RETRY)
         self._backoff += 1
         self._timers.schedule(now + decision.after, Due.BACKOFF, record, record.attempt)
-        self._commands.append(Retried(record, decision.after, error))
+        self.commands.append(Retried(record, decision.after, error))
 
     def _finish(self, record: TaskRecord, step: Step, error: ErrorInfo | None, now: float) -> None:
         """End a task. Its dependents are left to ``_spread``, which every caller owes."""
-        if record.phase is Phase.BACKOFF:
+        if record.phase is BACKOFF:
             self._timers.lost()
         self._left_place(record)
         record.advance(step)
         record.error = error
         record.finished_at = now
         self._ended.add(record)
-        self._commands.append(Finish(record))
+        self.commands.append(Finish(record))
 
     def _left_place(self, record: TaskRecord) -> None:
         """Take a record out of the count or queue that its phase means."""
-        if record.phase is Phase.WAITING:
+        if record.phase is WAITING:
             self._waiting -= 1
             if record.deadline is not None:
                 self._timers.lost()
-        elif record.phase is Phase.READY:
+        elif record.phase is READY:
             self._ready -= 1
             self._lanes[record.lane].removed(record)
             # It may have been the one whose turn it was, while memory lacked for it but not for the next.
             self._touched[record.lane] = None
-        elif record.phase is Phase.BACKOFF:
+        elif record.phase is BACKOFF:
             self._backoff -= 1
 
     # ---- dependents
@@ -486,6 +506,8 @@ class Scheduler:
             cancelled: where to note the ids of the tasks that are cancelled for it.
         """
         if record.finished:
+            if record.dependencies is None and record.dependents is None:
+                return
             dependents = self._graph.settle(record)
         elif record.stop_reason in (StopReason.CANCELLED, StopReason.SHUTDOWN):
             dependents = list(record.dependents or ())
@@ -512,10 +534,10 @@ class Scheduler:
         record.root = dependency.root or dependency.id
         record.cause = dependency.cause or messages.how_it_ended(dependency)
         record.left = dependency.left
-        self._finish(record, Step.CANCEL, messages.dependency_failed(record, dependency), now)
+        self._finish(record, CANCEL, messages.dependency_failed(record, dependency), now)
 
     def _urgency_changed(self, record: TaskRecord, former: int) -> None:
-        if record.phase is Phase.READY:
+        if record.phase is READY:
             self._lanes[record.lane].reprioritised(record, former)
             self._touched[record.lane] = None
 
@@ -523,14 +545,14 @@ class Scheduler:
 
     def _stop(self, record: TaskRecord, reason: StopReason, now: float) -> None:
         """Ask a running attempt to end, or change why it was asked."""
-        first = record.phase is Phase.RUNNING
+        first = record.phase is RUNNING
         record.stop_reason = reason
         if not first:
             return
-        record.advance(Step.STOP)
+        record.advance(STOP)
         if record.deadline is not None:
             self._timers.lost()
-        self._commands.append(Stop(record, record.token, reason))
+        self.commands.append(Stop(record, record.token, reason))
         grace = self._traits[record.lane].stop_grace
         if grace > 0:
             self._timers.schedule(now + grace, Due.GRACE, record, record.token)
@@ -538,7 +560,7 @@ class Scheduler:
             self._abandon(record, now)
 
     def _abandon(self, record: TaskRecord, now: float) -> None:
-        self._commands.append(Abandon(record, record.token))
+        self.commands.append(Abandon(record, record.token))
         self._end_attempt(record, messages.ABANDONED, now)
 
     # ---- time
@@ -546,12 +568,12 @@ class Scheduler:
     def _timer_holds(self, timer: Timer) -> bool:
         record = timer.record
         if timer.due is Due.DEADLINE:
-            return record.token == timer.stamp and record.phase is Phase.RUNNING
+            return record.token == timer.stamp and record.phase is RUNNING
         if timer.due is Due.GRACE:
-            return record.token == timer.stamp and record.phase is Phase.STOPPING
+            return record.token == timer.stamp and record.phase is STOPPING
         if timer.due is Due.BACKOFF:
-            return record.attempt == timer.stamp and record.phase is Phase.BACKOFF
-        return record.phase is Phase.WAITING and (timer.due is Due.DEPENDENCY or record.held_for is not None)
+            return record.attempt == timer.stamp and record.phase is BACKOFF
+        return record.phase is WAITING and (timer.due is Due.DEPENDENCY or record.held_for is not None)
 
     def _on_due(self, timer: Timer, now: float) -> None:
         record = timer.record
@@ -560,14 +582,14 @@ class Scheduler:
         elif timer.due is Due.GRACE:
             self._abandon(record, now)
         elif timer.due is Due.BACKOFF:
-            self._make_ready(record, Step.RESUME, now)
+            self._make_ready(record, RESUME, now)
         elif timer.due is Due.REGISTRATION:
             self._fail_waiting(record, messages.never_registered(record), now)
         elif missing := self._graph.missing(record):
             self._fail_waiting(record, messages.never_submitted(record, missing), now)
 
     def _fail_waiting(self, record: TaskRecord, error: ErrorInfo, now: float) -> None:
-        self._finish(record, Step.FAIL, error, now)
+        self._finish(record, FAIL, error, now)
         self._spread(record)
 
     def check(self) -> None:
