@@ -187,7 +187,7 @@ class Engine:
         return self._conditions.until(self._is_idle)
 
     def _is_idle(self) -> bool:
-        busy = self._commands or len(self._intake) or not (self.journal is None or self.journal.quiet)
+        busy = self._commands or self._intake.size or not (self.journal is None or self.journal.quiet)
         return self.scheduler.idle and not busy
 
     def waiter(self, task_id: str) -> tuple[Job, asyncio.Future[TaskResult]] | None:
@@ -333,15 +333,16 @@ class Engine:
         finally:
             self._settling = False
         self._arm()
-        if self._conditions:
+        if self._conditions.awaited:
             self._conditions.look()
 
     def _carry_out_slice(self) -> None:
-        commands = self._commands
+        scheduler, commands = self.scheduler, self._commands
         budget = COMMANDS_PER_SLICE
         while True:
-            commands.extend(self.scheduler.take_commands())
-            if not commands and not (len(self._intake) and self._intake.admit()):
+            if scheduler.commands:
+                commands.extend(scheduler.take_commands())
+            elif not commands and not (self._intake.size and self._intake.admit()):
                 return
             while commands:
                 if not budget:
@@ -446,7 +447,8 @@ class Engine:
             self.callbacks.submit(callback, result)
         if job.entry is not None and job.entry.refused is not None:
             self.scheduler.forget(record.id)
-        if self._conditions:
+        # What is published while settling is looked at when that is done.
+        if self._conditions.awaited and not self._settling:
             self._conditions.look()
 
     def _examined(self, record: TaskRecord, outcome: AttemptOutcome) -> AttemptOutcome:

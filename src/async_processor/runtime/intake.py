@@ -31,9 +31,12 @@ class Intake:
     Args:
         has_room_for: whether a task of an id may be accepted now.
         accept: takes a task in; may raise what ``submit`` raises.
+
+    Attributes:
+        size: how many there are.
     """
 
-    __slots__ = ("_accept", "_by_id", "_has_room_for", "_heap", "_order", "_waiting")
+    __slots__ = ("_accept", "_by_id", "_has_room_for", "_heap", "_order", "size")
 
     def __init__(self, has_room_for: Callable[[str], bool], accept: Callable[[TaskRecord], None]) -> None:
         self._has_room_for = has_room_for
@@ -42,10 +45,7 @@ class Intake:
         # Several submitters may bring the same id; the first that is let in wins, the others get the error.
         self._by_id: dict[str, list[Waiting]] = {}
         self._order = 0
-        self._waiting = 0
-
-    def __len__(self) -> int:
-        return self._waiting
+        self.size = 0
 
     async def wait(self, record: TaskRecord) -> None:
         """Return once the task is taken in.
@@ -57,7 +57,7 @@ class Intake:
         self._order += 1
         heappush(self._heap, (record.priority, self._order, waiting))
         self._by_id.setdefault(record.id, []).append(waiting)
-        self._waiting += 1
+        self.size += 1
         try:
             await waiting.future
         finally:
@@ -107,6 +107,6 @@ class Intake:
         group = self._by_id.get(waiting.record.id, [])
         if waiting in group:
             group.remove(waiting)
-            self._waiting -= 1
+            self.size -= 1
             if not group:
                 del self._by_id[waiting.record.id]

@@ -5,41 +5,57 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING, cast
 
 from ..model import TaskResult, TaskStatus
-from ..outcome import Measures, Returned
+from ..outcome import NO_MEASURES, Measures, Returned
 from ..scheduling.records import TaskRecord
 from .job import Job
 
 _NO_DETAILS: Mapping[str, float] = {}
+_COMPLETED = TaskStatus.COMPLETED
+
+
+class _Draft:
+    """A result while it is written.
+
+    Of the same slots as ``TaskResult``, whose class it takes on when it is complete: to make a frozen object of so many
+    fields field by field takes six times as long, and every task has one.
+    """
+
+    __slots__ = TaskResult.__slots__
+
+    if TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: object) -> None: ...
 
 
 def make_result(record: TaskRecord, job: Job, completed_at: datetime) -> TaskResult:
     """The one result of a task that has just ended."""
     task = job.task
     assert task is not None, f"{record} is published twice"  # noqa: S101 - the scheduler promises one Finish
-    error = record.error
-    outcome = record.outcome
-    return TaskResult(
-        task_id=record.id,
-        status=record.status,
-        # Only what completed has a result: an attempt that was stopped may have returned something, too late.
-        result=outcome.value if isinstance(outcome, Returned) and record.status is TaskStatus.COMPLETED else None,
-        error=None if error is None else error.message,
-        error_type=None if error is None else error.type_name,
-        traceback=None if error is None else error.traceback,
-        execution_time=run_time(record),
-        wait_time=(record.finished_at if record.first_started_at is None else record.first_started_at)
-        - record.submitted_at,
-        attempts=record.attempt,
-        task_type=task.task_type,
-        priority=task.priority,
-        tags=task.tags,
-        worker_id=record.slot,
-        created_at=task.created_at,
-        completed_at=completed_at,
-        details=_NO_DETAILS if outcome is None else _details(outcome.measures),
-    )
+    error, outcome, status = record.error, record.outcome, record.status
+    made = _Draft()
+    made.task_id = record.id
+    made.status = status
+    # Only what completed has a result: an attempt that was stopped may have returned something, too late.
+    made.result = outcome.value if isinstance(outcome, Returned) and status is _COMPLETED else None
+    made.error = None if error is None else error.message
+    made.error_type = None if error is None else error.type_name
+    made.traceback = None if error is None else error.traceback
+    made.execution_time = run_time(record)
+    began = record.finished_at if record.first_started_at is None else record.first_started_at
+    made.wait_time = began - record.submitted_at
+    made.attempts = record.attempt
+    made.task_type = task.task_type
+    made.priority = task.priority
+    made.tags = task.tags
+    made.worker_id = record.slot
+    made.created_at = task.created_at
+    made.completed_at = completed_at
+    made.details = _NO_DETAILS if outcome is None or outcome.measures is NO_MEASURES else _details(outcome.measures)
+    made.__class__ = TaskResult  # type: ignore[assignment]  # that is the point
+    return cast(TaskResult, made)
 
 
 def kept_for_later(result: TaskResult) -> TaskResult:

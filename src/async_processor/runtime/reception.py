@@ -149,7 +149,7 @@ class Reception:
             self._recovery.look_up_dependencies(record)
         if record.memory_mb is not None:
             self._memory.begin()
-        if len(self.waiting):
+        if self.waiting.size:
             for task_id in record.depends_on:
                 self.waiting.admit_id(task_id)
 
