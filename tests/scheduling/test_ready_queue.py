@@ -150,7 +150,7 @@ def test_what_left_the_queue_does_not_stay_in_memory():
 
     assert queue.size == 1
     assert len(queue._heap) <= 100
-    assert len(queue._arrivals) <= 100
+    assert len(queue._waiting) <= 100
 
 
 def test_changes_of_urgency_do_not_pile_up_in_memory():
