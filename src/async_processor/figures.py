@@ -77,6 +77,8 @@ class EngineState:
         ready_by_lane: ready tasks by the lane they wait for.
         oldest_ready_age: seconds that the longest-waiting ready task has waited; 0.0 if there is none.
         slots: every slot, and the id of the task it runs, or None.
+        busy_since: slot -> when the attempt that it runs began.
+        last_start_at: when the latest attempt was given a slot; minus infinity if none was.
         lanes: figures of each lane.
         reserved_memory_mb: memory set aside for running memory-intensive tasks.
         memory_limit_mb: how much may be set aside.
@@ -100,6 +102,8 @@ class EngineState:
     ready_by_lane: Mapping[LaneName, int] = field(default_factory=dict)
     oldest_ready_age: float = 0.0
     slots: Mapping[str, str | None] = field(default_factory=dict)
+    busy_since: Mapping[str, float] = field(default_factory=dict)
+    last_start_at: float = float("-inf")
     lanes: Mapping[LaneName, LaneStatistics] = field(default_factory=dict)
     reserved_memory_mb: float = 0.0
     memory_limit_mb: float = 0.0

@@ -319,7 +319,7 @@ def parse_task_type(value: object) -> ProcessingType | str:
     """
     if isinstance(value, ProcessingType):
         return value
-    if not isinstance(value, str) or not value or len(value) > 200:
+    if not isinstance(value, str) or not 0 < len(value) <= _MAX_TEXT:
         raise InvalidTaskError(
             f"task_type must be a ProcessingType or the name of a registered type, not {value!r}",
             field="task_type",

@@ -343,7 +343,7 @@ class AdvancedAsyncProcessor:
 
     async def health(self) -> HealthReport:
         """Whether it works, and if not, why."""
-        return health_report(self._state(), self.monitor, self._watch)
+        return health_report(self._state(), self._watch)
 
     async def liveness(self) -> HealthReport:
         """Whether the process should go on, or be started anew: for a probe that restarts what fails."""
@@ -351,7 +351,7 @@ class AdvancedAsyncProcessor:
 
     async def readiness(self) -> HealthReport:
         """Whether work should be sent here: for a probe by which work is handed out. "fail" is no."""
-        return readiness_report(self._state(), self.monitor)
+        return readiness_report(self._state())
 
     def add_observer(self, observer: Observer) -> None:
         """Have an observer told of everything that happens from now on."""

@@ -52,7 +52,7 @@ class Play:
         self, task_id, task_type="t", priority=TaskPriority.NORMAL, *, at=0.0, wait=0.0, run=1.0, slot="async-0", **more
     ):
         self.begin(task_id, task_type, priority, at=at + wait, wait=wait, slot=slot)
-        self.end(task_id, task_type, at=at + wait + run, run=run, slot=slot, **more)
+        self.end(task_id, task_type, priority, at=at + wait + run, wait=wait, run=run, slot=slot, **more)
 
     def begin(self, task_id, task_type="t", priority=TaskPriority.NORMAL, *, at=0.0, wait=0.0, slot="async-0"):
         lane = LaneName(slot.partition("-")[0])
@@ -62,8 +62,10 @@ class Play:
         self,
         task_id,
         task_type="t",
+        priority=TaskPriority.NORMAL,
         *,
         at=1.0,
+        wait=0.0,
         run=1.0,
         slot="async-0",
         cpu_time=None,
@@ -72,7 +74,9 @@ class Play:
     ):
         lane = LaneName(slot.partition("-")[0])
         self._observer.attempt_ended(
-            AttemptEnded(task_id, task_type, lane, slot, 1, True, run, at, cpu_time, peak_memory_mb, profile)
+            AttemptEnded(
+                task_id, task_type, lane, slot, 1, True, run, at, cpu_time, peak_memory_mb, profile, priority, wait
+            )
         )
 
     def retry(self, task_type="t", at=0.0):

@@ -20,13 +20,11 @@ from async_processor import AdvancedAsyncProcessor, ConfigurationError, MissingE
 from async_processor.figures import EngineState, LaneStatistics, StoreStatistics
 from async_processor.model import LaneName
 from async_processor.monitoring.health import HealthCheck, HealthReport, liveness_report, readiness_report
-from async_processor.monitoring.performance import PerformanceMonitor
 from async_processor.server import create_app, health_routes
 from async_processor.server.address import Address
 from async_processor.server.listening import HttpServer
 from async_processor.server.own_checks import OwnChecks
 from async_processor.server.probes import ANSWER_S, detail_answer, probe_answer
-from async_processor.testing import VirtualClock
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -190,10 +188,9 @@ def test_what_a_restart_mends_and_what_is_better_sent_elsewhere(
     figures: dict[str, Any], alive: bool, ready: bool
 ):  # H12
     state = EngineState(**{"running": True, "at": 100.0, **figures})
-    monitor = PerformanceMonitor(VirtualClock())
 
     assert (liveness_report(state).status != "fail") is alive
-    assert (readiness_report(state, monitor).status != "fail") is ready
+    assert (readiness_report(state).status != "fail") is ready
 
 
 async def test_a_timer_that_fails_is_told_of_until_it_works_again(monkeypatch: pytest.MonkeyPatch):

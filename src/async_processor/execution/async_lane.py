@@ -139,7 +139,8 @@ class AsyncLane:
         leaving = None
         try:
             await _first_step()
-            self._check(attempt)
+            if self._closed or not attempt.is_async:
+                raise closed(self.name, attempt) if self._closed else not_async(attempt)
             steps = call(attempt, self._context(attempt) if attempt.wants_context else None)
             value = await (steps if meter is None else meter.run(steps))
             outcome = returned(value, attempt, _measured(meter))
@@ -156,12 +157,6 @@ class AsyncLane:
                 raise leaving
             finally:
                 leaving = None  # it holds this frame
-
-    def _check(self, attempt: Attempt) -> None:
-        if self._closed:
-            raise closed(self.name, attempt)
-        if not attempt.is_async:
-            raise not_async(attempt)
 
     def _context(self, attempt: Attempt) -> TaskContext:
         relay = ProgressRelay(attempt.token, self._sink, self._loop, self._home)

@@ -13,7 +13,6 @@ from typing import Any, Literal
 from ..figures import EngineState, LaneStatistics
 from ..model import LaneName
 from .loop_watch import LoopWatch
-from .performance import PerformanceMonitor
 
 NO_PROGRESS_S = 10.0
 """Ready tasks, nothing running and no start for so many seconds: something is stuck."""
@@ -79,19 +78,18 @@ class HealthReport:
         }
 
 
-def health_report(state: EngineState, monitor: PerformanceMonitor, watch: LoopWatch | None = None) -> HealthReport:
+def health_report(state: EngineState, watch: LoopWatch | None = None) -> HealthReport:
     """Judge a processor by its state.
 
     Args:
         state: what only the engine knows.
-        monitor: knows when the latest attempt began.
         watch: the watch over the event loop, where there is one.
     """
     return HealthReport(
         (
             _running(state),
             _queue(state, "warn"),
-            _progress(state, monitor),
+            _progress(state),
             *(_lane(name, lane, state) for name, lane in state.lanes.items()),
             _event_loop(watch),
             _timer(state),
@@ -110,13 +108,13 @@ def liveness_report(state: EngineState) -> HealthReport:
     return HealthReport((_timer(state),))
 
 
-def readiness_report(state: EngineState, monitor: PerformanceMonitor) -> HealthReport:
+def readiness_report(state: EngineState) -> HealthReport:
     """Whether work should be sent here. Of a lane that cannot work at once, and not when tasks wait for it."""
     return HealthReport(
         (
             _running(state),
             _queue(state, "fail"),
-            _progress(state, monitor),
+            _progress(state),
             *(replace(_lane(name, lane, state), status=_passes(lane.healthy)) for name, lane in state.lanes.items()),
             _store(state),
         )
@@ -148,8 +146,8 @@ def _running(state: EngineState) -> HealthCheck:
     return HealthCheck("running", "fail", "the processor takes no tasks: it was not started, or is shutting down")
 
 
-def _progress(state: EngineState, monitor: PerformanceMonitor) -> HealthCheck:
-    waited = min(state.oldest_ready_age, state.at - monitor.last_start_at())
+def _progress(state: EngineState) -> HealthCheck:
+    waited = min(state.oldest_ready_age, state.at - state.last_start_at)
     if not state.ready or state.running_tasks or waited < NO_PROGRESS_S:
         return HealthCheck("progress")
     reason = f"{state.ready} tasks are ready, none runs, and none was started for {waited:.0f} s"

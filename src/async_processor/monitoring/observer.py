@@ -35,9 +35,10 @@ class AttemptStarted(NamedTuple):
 
 
 class AttemptEnded(NamedTuple):
-    """An attempt left its slot. ``ran`` is in seconds; the last three are None where not measured.
+    """An attempt left its slot. ``ran`` and ``waited`` are in seconds, the latter until the attempt began.
 
-    ``profile`` is the text that ``profile.profile_call`` gives.
+    Of ``cpu_time``, ``peak_memory_mb`` and ``profile`` those are None that were not measured; ``profile`` is the text
+    that ``profile.profile_call`` gives.
     """
 
     task_id: str
@@ -51,6 +52,8 @@ class AttemptEnded(NamedTuple):
     cpu_time: float | None
     peak_memory_mb: float | None
     profile: str | None = None
+    priority: TaskPriority = TaskPriority.NORMAL
+    waited: float = 0.0
 
 
 class TaskRetried(NamedTuple):

@@ -14,7 +14,7 @@ from ..figures import EngineState
 from ..model import TaskPriority, TaskStatus
 from .loop_watch import LoopWatch
 from .metrics import lane_metrics, loop_metrics, memory_metrics, queue_metrics, store_metrics
-from .observer import AttemptEnded, AttemptStarted, Observer, TaskFinished, TaskRetried, TaskSubmitted
+from .observer import AttemptEnded, Observer, TaskFinished, TaskRetried, TaskSubmitted
 from .profiling import SlowestAttempts
 from .tallies import ENDINGS, Latencies, SlotTally, TypeTallies
 from .throughput import Throughput
@@ -71,22 +71,15 @@ class PerformanceMonitor(Observer):
         """Count it."""
         self._types[event.task_type].submitted += 1
 
-    def attempt_started(self, event: AttemptStarted) -> None:
-        """Measure how long it waited, and mark its slot."""
-        slot = self._slots[event.slot]
-        slot.since = slot.last_started = event.at
-        slot.durations = of_type, of_priority = self._types[event.task_type].latencies, self._priorities[event.priority]
-        of_type.wait.record_with(of_priority.wait, event.waited)
-
     def attempt_ended(self, event: AttemptEnded) -> None:
-        """Measure how long it ran, and free its slot."""
+        """Measure how long it waited and ran, and count it for its slot."""
+        ran = event.ran
         slot = self._slots[event.slot]
         slot.attempts += 1
-        slot.busy_s += event.ran
-        if slot.durations is not None:
-            of_type, of_priority = slot.durations
-            of_type.run.record_with(of_priority.run, event.ran)
-            slot.since = slot.durations = None
+        slot.busy_s += ran
+        of_type, of_priority = self._types[event.task_type].latencies, self._priorities[event.priority]
+        of_type.wait.record_with(of_priority.wait, event.waited)
+        of_type.run.record_with(of_priority.run, ran)
         if self._slowest is not None:
             self._slowest.observe(event)
 
@@ -120,10 +113,6 @@ class PerformanceMonitor(Observer):
     def uptime(self, now: float) -> float:
         """Seconds for which the processor has taken work, all its starts together."""
         return self._uptime_before + (0.0 if self._started_at is None else max(0.0, now - self._started_at))
-
-    def last_start_at(self) -> float:
-        """When the latest attempt began, on the monotonic clock; minus infinity if none has."""
-        return max((slot.last_started for slot in self._slots.values()), default=float("-inf"))
 
     def snapshot(self, state: EngineState, watch: LoopWatch | None = None) -> dict[str, Any]:
         """All figures in JSON types; ``docs/monitoring.md`` explains each.
@@ -175,7 +164,9 @@ class PerformanceMonitor(Observer):
     def _worker_stats(self, state: EngineState, uptime: float) -> dict[str, dict[str, Any]]:
         pids = {slot: pid for lane in state.lanes.values() for slot, pid in lane.workers.items()}
         return {
-            slot: self._slots[slot].described(task_id, pids.get(slot), state.at, uptime)
+            slot: self._slots[slot].described(
+                task_id, pids.get(slot), state.at - state.busy_since.get(slot, state.at), uptime
+            )
             for slot, task_id in state.slots.items()
         }
 

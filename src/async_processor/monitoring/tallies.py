@@ -99,23 +99,23 @@ class SlotTally:
     Attributes:
         attempts: how many ended in it.
         busy_s: how long they ran together.
-        since: when the one that runs now began; None when idle.
-        last_started: when the latest began.
-        durations: where those of the one that runs now belong: its type's and its priority's.
     """
 
-    __slots__ = ("attempts", "busy_s", "durations", "last_started", "since")
+    __slots__ = ("attempts", "busy_s")
 
     def __init__(self) -> None:
         self.attempts = 0
         self.busy_s = 0.0
-        self.since: float | None = None
-        self.last_started = float("-inf")
-        self.durations: tuple[Latencies, Latencies] | None = None
 
-    def described(self, task_id: str | None, pid: int | None, now: float, uptime: float) -> dict[str, Any]:
-        """In JSON types: an entry of ``worker_stats``."""
-        running = now - self.since if task_id is not None and self.since is not None else 0.0
+    def described(self, task_id: str | None, pid: int | None, running: float, uptime: float) -> dict[str, Any]:
+        """In JSON types: an entry of ``worker_stats``.
+
+        Args:
+            task_id: of the task that runs in it now, if one does.
+            pid: of its process, if it has one.
+            running: for how many seconds that task has run.
+            uptime: since when there is a processor, in seconds.
+        """
         stats: dict[str, Any] = {
             "tasks_processed": self.attempts,
             "total_execution_time": self.busy_s,

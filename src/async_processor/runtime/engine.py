@@ -10,6 +10,7 @@ With a journal, each thing is kept before it is acted on (see ``journal``); with
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections import deque
 from collections.abc import Mapping
@@ -233,7 +234,7 @@ class Engine:
     def state(self) -> EngineState:
         """Figures of this moment."""
         scheduler, now = self.scheduler, self._clock.monotonic()
-        oldest = scheduler.oldest_ready_at()
+        oldest, slots = scheduler.oldest_ready_at(), scheduler.slots()
         return EngineState(
             running=not self.reception.closed,
             at=now,
@@ -246,7 +247,13 @@ class Engine:
             ready_by_priority=scheduler.ready_by_priority(),
             ready_by_lane=scheduler.ready_by_lane(),
             oldest_ready_age=0.0 if oldest is None else now - oldest,
-            slots={slot: None if record is None else record.id for slot, record in scheduler.slots().items()},
+            slots={slot: None if record is None else record.id for slot, record in slots.items()},
+            busy_since={
+                slot: record.started_at
+                for slot, record in slots.items()
+                if record is not None and record.started_at is not None
+            },
+            last_start_at=scheduler.last_start_at,
             lanes={name: lane.statistics() for name, lane in self.lanes.items()},
             reserved_memory_mb=scheduler.memory.reserved_mb,
             memory_limit_mb=scheduler.memory.limit_mb,
@@ -401,10 +408,10 @@ class Engine:
 
     def _start_attempt(self, record: TaskRecord, token: int) -> None:
         job: Job = record.job
-        task, spec, variables = job.task, job.spec, job.variables
-        assert task is not None and spec is not None and variables is not None and record.slot is not None  # noqa: S101, PT018 - not ended yet
+        task, spec = job.task, job.spec
+        assert task is not None and spec is not None and record.slot is not None  # noqa: S101, PT018 - not ended yet
         # An earlier attempt may still be inside its context: one that was abandoned in a thread.
-        variables = variables.copy()
+        variables = contextvars.Context() if job.variables is None else job.variables.copy()
         variables.run(current_task_id.set, record.id)
         self._tell.attempt_started(record)
         attempt = Attempt(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -102,12 +103,14 @@ class JobFactory:
         task.validate()
         self._check_size(task)
         spec = self._spec_of(task)
-        return self._record(task, spec, contextvars.copy_context(), None if entry is None else entry(task))
+        # Most have none, and then need no context kept for them.
+        variables = contextvars.copy_context() or None
+        return self._record(task, spec, variables, None if entry is None else entry(task))
 
     def restore(self, task: ProcessingTask, entry: Any) -> TaskRecord:
         """The record of a task that was accepted in an earlier run; without ``spec`` if its type is not registered."""
         registered = self._registry.get(task.task_type) is not None
-        return self._record(task, self._spec_of(task) if registered else None, contextvars.Context(), entry)
+        return self._record(task, self._spec_of(task) if registered else None, None, entry)
 
     def registered(self, record: TaskRecord) -> tuple[LaneName, float | None]:
         """The type of a restored task has a function now: lane, and memory to set aside."""
@@ -117,7 +120,7 @@ class JobFactory:
         return self._place(job.task, job.spec)
 
     def _record(
-        self, task: ProcessingTask, spec: ProcessorSpec | None, variables: contextvars.Context, entry: Any
+        self, task: ProcessingTask, spec: ProcessorSpec | None, variables: contextvars.Context | None, entry: Any
     ) -> TaskRecord:
         # Where a task runs whose function is not known yet is found out when it is; see ``registered``.
         lane, memory_mb = (LaneName.ASYNC, None) if spec is None else self._place(task, spec)
@@ -138,14 +141,14 @@ class JobFactory:
 
     def _place(self, task: ProcessingTask, spec: ProcessorSpec) -> tuple[LaneName, float | None]:
         memory_intensive = task.memory_intensive or spec.memory_intensive
-        hints = Hints(
+        lane = _route(
             spec.is_async,
             task.cpu_intensive or spec.cpu_intensive,
             task.io_bound or spec.io_bound,
             memory_intensive,
             spec.lane,
         )
-        return route(hints), self._memory_of(task) if memory_intensive else None
+        return lane, self._memory_of(task) if memory_intensive else None
 
     def _spec_of(self, task: ProcessingTask) -> ProcessorSpec:
         spec = self._registry.get(task.task_type)
@@ -177,6 +180,13 @@ class JobFactory:
             return float(task.memory_mb)
         learned = self._learned.expected_mb(task.task_type)
         return self._config.memory_default_mb if learned is None else learned
+
+
+@functools.cache
+def _route(
+    is_async: bool, cpu_intensive: bool, io_bound: bool, memory_intensive: bool, pinned: LaneName | None
+) -> LaneName:
+    return route(Hints(is_async, cpu_intensive, io_bound, memory_intensive, pinned))
 
 
 def _not_available(task: ProcessingTask, registry: ProcessorRegistry) -> ProcessorNotAvailableError:

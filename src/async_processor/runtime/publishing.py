@@ -55,7 +55,7 @@ def make_result(record: TaskRecord, job: Job, completed_at: datetime) -> TaskRes
     made.completed_at = completed_at
     made.details = _NO_DETAILS if outcome is None or outcome.measures is NO_MEASURES else _details(outcome.measures)
     made.__class__ = TaskResult  # type: ignore[assignment]  # that is the point
-    return cast(TaskResult, made)
+    return cast("TaskResult", made)
 
 
 def kept_for_later(result: TaskResult) -> TaskResult:

@@ -133,15 +133,18 @@ class Reception:
         if self._closed_because is not None or not self._opened.done():
             raise self._not_running(getattr(task, "id", None))
         record = self._jobs.make(task, None if self._journal is None else self._journal.entry)
-        self.keys.refuse_repeated(task.idempotency_key)
+        if task.idempotency_key is not None:
+            self.keys.refuse_repeated(task.idempotency_key)
         return record
 
     def _accept(self, record: TaskRecord) -> None:
         """Hand a record to the scheduler, and after it those that it waits for and that wait for room."""
         key = record.job.task.idempotency_key
-        self.keys.refuse_repeated(key)
+        if key is not None:
+            self.keys.refuse_repeated(key)
         self._scheduler.submit(record, self._clock.monotonic())
-        self.keys.add(key, record.id)
+        if key is not None:
+            self.keys.add(key, record.id)
         if self._journal is None or self._recovery is None:
             self._tell.submitted(record)
         else:

@@ -82,6 +82,8 @@ class Teller:
                     measures.cpu_time,
                     measures.peak_memory_mb,
                     measures.profile,
+                    _PRIORITIES[record.priority],
+                    0.0 if record.started_at is None else record.started_at - record.ready_at,
                 )
             )
 

@@ -5,7 +5,7 @@ starvation guard. Entries are never searched for: one that no longer holds (its 
 urgency) is recognised when it comes up and dropped; when such leftovers outnumber the tasks, they are swept out.
 So every operation costs O(log n) amortised, and memory is bounded by the tasks that are really there.
 
-A place in the order is one whole number: it compares faster than a tuple, and the garbage collector does not look at it.
+A place in the order is one whole number: it compares faster than a tuple, and the garbage collector passes it by.
 """
 
 from __future__ import annotations

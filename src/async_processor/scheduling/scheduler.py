@@ -69,6 +69,7 @@ class Scheduler:
         queue_size: as given.
         memory: what memory-intensive tasks have set aside.
         commands: what must be done and was not yet asked for; see ``take_commands``.
+        last_start_at: when a slot was given to an attempt last; minus infinity before the first.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Scheduler:
         # Lanes where something may be able to start since the last look: a dict, because it keeps their order.
         self._touched: dict[LaneName, None] = {}
         self.commands: list[Command] = []
+        self.last_start_at = -inf
         self._paused = False
         self._last_seq = 0
         self._last_token = 0
@@ -122,7 +124,8 @@ class Scheduler:
 
     def has_room_for(self, task_id: str) -> bool:
         """Whether a task of this id may be submitted now. One that others wait for always may: they hold the room."""
-        return self.pending < self.queue_size or self._graph.is_awaited(task_id)
+        pending = self._waiting + self._ready + self._backoff
+        return pending < self.queue_size or self._graph.is_awaited(task_id)
 
     @property
     def pending(self) -> int:
@@ -410,7 +413,7 @@ class Scheduler:
         record.token = self._last_token
         record.slot = slot
         record.attempt += 1
-        record.started_at = now
+        record.started_at = self.last_start_at = now
         record.stop_reason = record.outcome = record.deadline = record.ended_at = None
         if record.first_started_at is None:
             record.first_started_at = now
