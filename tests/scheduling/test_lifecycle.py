@@ -17,7 +17,6 @@ from async_processor.scheduling.lifecycle import (
     Phase,
     Step,
     mermaid,
-    next_phase,
     open_status,
 )
 from async_processor.scheduling.records import TaskRecord
@@ -97,12 +96,6 @@ def test_an_ended_task_shows_how_it_ended(step: Step, status: TaskStatus):
     record.advance(step)
 
     assert (record.finished, record.status) == (True, status)
-
-
-def test_the_table_can_be_asked_without_a_record():
-    assert next_phase(Phase.READY, Step.START) is Phase.RUNNING
-    with pytest.raises(IllegalStepError, match="START is not a legal step from RUNNING"):
-        next_phase(Phase.RUNNING, Step.START)
 
 
 def test_a_record_tells_its_state_in_one_line():

@@ -117,22 +117,19 @@ class LaneAdmission:
 
     def push(self, record: TaskRecord) -> None:
         """A record became READY."""
-        self._queue_of(record).push(record)
+        (self._light if record.memory_mb is None else self._heavy).push(record)
 
     def removed(self, record: TaskRecord) -> None:
         """A record is READY no longer."""
-        self._queue_of(record).removed(record)
+        (self._light if record.memory_mb is None else self._heavy).removed(record)
 
     def reprioritised(self, record: TaskRecord, former: int) -> None:
         """The urgency of a READY record changed."""
-        self._queue_of(record).reprioritised(record, former)
+        (self._light if record.memory_mb is None else self._heavy).reprioritised(record, former)
 
     def longest_waiting(self) -> TaskRecord | None:
         """The record that has been READY for longest."""
         return _oldest(self._light.longest_waiting(), self._heavy.longest_waiting())
-
-    def _queue_of(self, record: TaskRecord) -> ReadyQueue:
-        return self._light if record.memory_mb is None else self._heavy
 
     # ---- slots
 
@@ -157,7 +154,8 @@ class LaneAdmission:
         self._guard_debt = 0 if record is self._starving(now) else self._guard_debt + 1
         slot = self._free.pop()
         self.slots[slot] = record
-        self._memory.take(record)
+        if record.memory_mb is not None:
+            self._memory.take(record)
         return slot
 
     def release(self, record: TaskRecord) -> None:
@@ -166,7 +164,8 @@ class LaneAdmission:
         assert slot is not None, record
         self.slots[slot] = None
         self._free.append(slot)
-        self._memory.give_back(record)
+        if record.memory_mb is not None:
+            self._memory.give_back(record)
 
     def _first(self) -> TaskRecord | None:
         light, heavy = self._light.head(), self._heavy.head()

@@ -72,7 +72,7 @@ TRANSITIONS: dict[tuple[Phase, Step], Phase] = {
 }
 
 # The same by number: every task looks up three steps, and a tuple to look them up by costs more than the rest.
-_NEXT = tuple(tuple(TRANSITIONS.get((phase, step)) for step in (None, *Step)) for phase in (None, *Phase))
+NEXT = tuple(tuple(TRANSITIONS.get((phase, step)) for step in (None, *Step)) for phase in (None, *Phase))
 
 FINAL_STATUS: dict[Step, TaskStatus] = {
     Step.SUCCEED: TaskStatus.COMPLETED,
@@ -94,16 +94,9 @@ class IllegalStepError(AssertionError):
     """The scheduler tried a step that the table does not hold. Always a bug of this library."""
 
 
-def next_phase(phase: Phase, step: Step) -> Phase:
-    """Where a step leads from a phase.
-
-    Raises:
-        IllegalStepError: nowhere.
-    """
-    after = _NEXT[phase][step]
-    if after is None:
-        raise IllegalStepError(f"{step.name} is not a legal step from {phase.name}")
-    return after
+def illegal(phase: Phase, step: Step) -> IllegalStepError:
+    """The error for a step that leads nowhere from a phase."""
+    return IllegalStepError(f"{step.name} is not a legal step from {phase.name}")
 
 
 def open_status(phase: Phase) -> TaskStatus:

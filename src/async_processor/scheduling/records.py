@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ..model import LaneName, TaskPriority, TaskStatus
 from ..outcome import AttemptOutcome, ErrorInfo, StopReason
-from .lifecycle import FINAL_STATUS, FINISHED, WAITING, Phase, Step, next_phase, open_status
+from .lifecycle import FINAL_STATUS, FINISHED, NEXT, WAITING, Phase, Step, illegal, open_status
 
 
 class TaskRecord:
@@ -136,8 +136,11 @@ class TaskRecord:
         Raises:
             IllegalStepError: the table does not hold it.
         """
-        self.phase = next_phase(self.phase, step)
-        if self.phase is FINISHED:
+        after = NEXT[self.phase][step]
+        if after is None:
+            raise illegal(self.phase, step)
+        self.phase = after
+        if after is FINISHED:
             self._final = FINAL_STATUS[step]
 
     def restore(self, status: TaskStatus) -> None:
