@@ -162,7 +162,9 @@ class DependencyGraph:
                 record.lent[old] -= 1
             if new is not None:
                 record.lent[new] += 1
-            changes += self._renew(record, record.lent)
+            # What is less urgent than the record already is neither raises it by coming nor lowers it by going.
+            if (new is not None and new < record.urgency) or (old is not None and old <= record.urgency):
+                changes += self._renew(record, record.lent)
 
     def _renew(self, record: TaskRecord, lent: list[int]) -> list[tuple[TaskRecord, int | None, int | None]]:
         former = record.urgency
