@@ -242,6 +242,8 @@ class DataConfig(_Settings):
         memory_limit_mb: memory in MiB that one analysis may take in the database.
         threads: threads that one analysis may use in the database.
         query_timeout_s: longest time for one query to the database, in seconds.
+        max_chart_points: most points, bars or values that a chart shows.
+        max_chart_pixels: largest chart, in pixels (width times height).
     """
 
     max_bytes: int = 50_000_000
@@ -251,6 +253,8 @@ class DataConfig(_Settings):
     memory_limit_mb: int = 1_024
     threads: int = 1
     query_timeout_s: float = 30.0
+    max_chart_points: int = 100_000
+    max_chart_pixels: int = 4_000_000
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
