@@ -17,12 +17,23 @@ from async_processor.processors.providers.espeak_tts import ESpeak
 from async_processor.processors.providers.flite_tts import Flite
 from async_processor.processors.providers.pocketsphinx_stt import recognise
 from async_processor.processors.providers.speech_command import speak, speakable
-from async_processor.processors.speech_programs import PROGRAMS
+from async_processor.processors.speech_programs import PROGRAMS, InstalledProgram
 from async_processor.processors.speech_synthesis import Speaker
 from async_processor.processors.synthesis import MAX_CHARS
+from async_processor.testing.provider_contracts import synthesizer_checks
 
 ENGINES = [Flite(), ESpeak()]
 VOICES = [(engine, voice) for engine in ENGINES for voice in engine.voices]
+
+
+class Missing(Flite):
+    """A program that says it is there when it is asked, and is gone when it is to speak."""
+
+    def available(self):
+        return True
+
+    async def speak(self, text, voice):
+        return await speak(["/nonexistent/program"], text, provider="missing")
 
 
 def need(engine):
@@ -143,5 +154,16 @@ async def test_a_cancelled_speech_leaves_no_process():
     speaking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await speaking
+
+    assert child_processes() == []
+
+
+@pytest.mark.parametrize("name", [check.name for check in synthesizer_checks(InstalledProgram)])
+async def test_an_installed_program_keeps_the_contract_of_a_synthesiser(name):
+    need(ENGINES[0])
+    missing = [Missing()]
+    checks = synthesizer_checks(InstalledProgram, broken=lambda: InstalledProgram(missing))
+
+    await {check.name: check for check in checks}[name]()
 
     assert child_processes() == []
