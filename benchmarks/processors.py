@@ -28,6 +28,7 @@ import soundfile
 
 from async_processor import AdvancedAsyncProcessor, ProcessingType, ProcessorConfig, TaskResult, create_task
 from async_processor.config import DatabaseConfig
+from benchmarks.arousal import in_order, renderings
 from benchmarks.transcription import TRANSCRIPTS, plain, sample_folder, word_errors
 
 Row = tuple[str, str, str]
@@ -105,8 +106,14 @@ async def emotion(processor: AdvancedAsyncProcessor, samples: Path) -> list[Row]
     seconds = await median_s(processor, ProcessingType.EMOTION_ANALYSIS, payload)
     return [
         ("emotion_analysis", "arousal of a public speech (-1 to 1)", f"{result.result['arousal']:.2f}"),
+        ("", "renderings whose arousal is in order: angry, neutral, sad", _renderings_in_order(samples)),
         ("", "processing time / duration", f"{seconds / 11.0:.3f}"),
     ]
+
+
+def _renderings_in_order(samples: Path) -> str:
+    found = renderings(samples).values()
+    return f"{sum(map(in_order, found))} of {len(found)}"
 
 
 async def pictures(processor: AdvancedAsyncProcessor, samples: Path) -> list[Row]:

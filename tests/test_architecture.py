@@ -57,6 +57,7 @@ HEAVY = {
     "hume_expression_measurement": "hume",
     "duckdb": "data",
     "pyarrow": "arrow",
+    "matplotlib": "charts",
     "sqlalchemy": "database",
     "aiosqlite": "database",
     "asyncpg": "database",

@@ -64,7 +64,18 @@ class SpeechConfig(_Settings):
         api_key: its key; None to take ``OPENAI_API_KEY``. Never shown or logged.
         request_timeout_s: seconds for one hosted transcription, upload included.
         max_upload_bytes: largest recording sent to a server.
-        max_response_bytes: largest answer read from a server.
+        max_response_bytes: largest answer read from a server that transcribes.
+        synthesizer: who speaks answers. "auto" is the first program that is installed of "flite" and "espeak-ng"; else
+            one of these, "openai", or what another package brings. A text leaves the machine only where this names
+            who gets it, whatever keys there are in the environment.
+        synthesizer_model: name of the hosted model that speaks. There is no default.
+        synthesizer_voice: name of the voice; None for a program's own. A hosted model has no default.
+        synthesizer_base_url: address of the server that speaks, usually ending in ``/v1``; None to take
+            ``OPENAI_BASE_URL``, or else the vendor's own.
+        synthesizer_api_key: its key; None to take ``OPENAI_API_KEY``, but not for a ``synthesizer_base_url``. Never
+            shown or logged.
+        synthesizer_timeout_s: seconds for one text that a server speaks.
+        max_speech_bytes: largest speech taken from a synthesiser.
     """
 
     max_audio_bytes: int = 50_000_000
@@ -78,6 +89,13 @@ class SpeechConfig(_Settings):
     request_timeout_s: float = 60.0
     max_upload_bytes: int = 25_000_000
     max_response_bytes: int = 1_000_000
+    synthesizer: str = "auto"
+    synthesizer_model: str | None = None
+    synthesizer_voice: str | None = None
+    synthesizer_base_url: str | None = None
+    synthesizer_api_key: str | None = field(default=None, repr=False)
+    synthesizer_timeout_s: float = 30.0
+    max_speech_bytes: int = 10_000_000
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -224,6 +242,8 @@ class DataConfig(_Settings):
         memory_limit_mb: memory in MiB that one analysis may take in the database.
         threads: threads that one analysis may use in the database.
         query_timeout_s: longest time for one query to the database, in seconds.
+        max_chart_points: most points, bars or values that a chart shows.
+        max_chart_pixels: largest chart, in pixels (width times height).
     """
 
     max_bytes: int = 50_000_000
@@ -233,6 +253,8 @@ class DataConfig(_Settings):
     memory_limit_mb: int = 1_024
     threads: int = 1
     query_timeout_s: float = 30.0
+    max_chart_points: int = 100_000
+    max_chart_pixels: int = 4_000_000
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

@@ -52,9 +52,21 @@ def test_the_doctor_has_a_line_for_every_type():
 
     assert (ran.returncode, ran.stderr) == (0, "")
     lines = table(ran.stdout)
-    assert list(lines) == ["type", *(item.value for item in ProcessingType)]
+    assert list(lines) == ["type", *(item.value for item in ProcessingType), "spoken_answer"]
     assert lines["audio_transcription"].split()[1:] == ["yes", "pocketsphinx", "offline"]
     assert lines["data_analytics"].split()[1:] == ["yes", "duckdb", "offline"]
+    assert lines["spoken_answer"].split()[2:4] in (["flite", "offline"], ["espeak-ng", "offline"])
+
+
+def test_a_hosted_voice_that_lacks_its_key_is_told_with_what_to_set():
+    ran = command(
+        "doctor", ASYNC_PROCESSOR_SPEECH_SYNTHESIZER="openai", ASYNC_PROCESSOR_SPEECH_SYNTHESIZER_MODEL="m",
+        ASYNC_PROCESSOR_SPEECH_SYNTHESIZER_VOICE="bear",
+    )  # fmt: skip
+
+    line = table(ran.stdout)["spoken_answer"]
+    assert line.split()[1:4] == ["no", "openai", "hosted"]
+    assert "set OPENAI_API_KEY or SpeechConfig.synthesizer_api_key" in line
 
 
 def test_every_example_that_can_be_tried_works():
@@ -76,7 +88,7 @@ def test_the_showcase_asks_nobody_whatever_keys_there_are():
 
     assert (ran.returncode, ran.stderr) == (0, "")
     lines = table(ran.stdout)
-    assert list(lines) == ["type", *(item.value for item in ProcessingType)]
+    assert list(lines) == ["type", *(item.value for item in ProcessingType), "spoken_answer"]
     assert "scripted" in lines["ai_response"]
     assert "hunter2" not in ran.stdout
 

@@ -13,7 +13,7 @@ BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 HEARD = {"transcription": "hello teddy", "reason": None, "provider": "pocketsphinx", "model": "en-us"}
 FELT = {"primary_emotion": "happy", "confidence": 0.625, "provider": "swift-f0"}
 ANSWERED = {"response": "Hello!", "provider": "scripted", "model": None}
-SPOKEN = {"audio_data": b"RIFF", "reason": None, "duration": 1.26, "provider": "flite", "model": "slt"}
+SPOKEN = {"audio_data": b"RIFF", "reason": None, "duration": 1.26, "provider": "flite", "model": None, "voice": "slt"}
 
 
 def ended(value: Any = None, *, status: TaskStatus = TaskStatus.COMPLETED, **fields: Any) -> TaskResult:

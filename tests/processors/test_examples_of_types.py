@@ -7,6 +7,7 @@ import shutil
 import wave
 
 import pytest
+from tests.source_code import ROOT
 
 from async_processor import AdvancedAsyncProcessor, ProcessorConfig, create_task
 from async_processor.config import AIConfig
@@ -39,6 +40,9 @@ async def test_every_function_tells_what_would_do_its_tasks_and_gives_an_example
         await processor.submit_task(task)
         result = await processor.wait_for_task(task.id, timeout=50.0)
     assert result.ok, result.error
+    page = (ROOT / "docs" / f"{task_type.replace('_', '-')}.md").read_text(encoding="utf-8")
+    plain = result.result if isinstance(result.result, dict) and task_type != "custom" else {}
+    assert [key for key in plain if f"`{key}`" not in page] == [], "every key of a result is on the page of its type"
 
 
 @pytest.mark.parametrize(

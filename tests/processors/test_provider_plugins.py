@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 from tests.processors import pictures as make
 
-from async_processor import AdvancedAsyncProcessor, AIConfig, ProcessorConfig, TaskResult, TaskStatus, create_task
+from async_processor import (
+    AdvancedAsyncProcessor,
+    AIConfig,
+    ProcessorConfig,
+    SpeechConfig,
+    TaskResult,
+    TaskStatus,
+    create_task,
+)
 from async_processor.config import ImageConfig, ImageGenerationConfig, NotifyConfig
 from async_processor.errors import ConfigurationError
 from async_processor.processors import provider_registry
@@ -26,6 +34,7 @@ from async_processor.testing.provider_contracts import (
     chat_model_checks,
     notifier_checks,
     run_checks,
+    synthesizer_checks,
 )
 
 PACKAGE = '''
@@ -35,6 +44,8 @@ from async_processor.processors.chat import ChatReply
 from async_processor.processors.moderation import Verdict
 from async_processor.processors.notifier import Delivery
 from async_processor.processors.picture_request import GeneratedPicture
+from async_processor.processors.samples import to_wav
+from async_processor.processors.synthesis import Spoken
 
 
 class ParrotChat:
@@ -153,6 +164,23 @@ class Mute(Painter):
     takes = None
 
 
+class Squawk:
+    provider, model, offline = "squawk", None, True
+
+    def __init__(self, settings):
+        self.settings = settings
+
+    async def speak(self, text):
+        sent.append(text)
+        return Spoken(wav=to_wav(b"\\1\\0" * 800, 16_000), voice=self.settings.synthesizer_voice)
+
+    async def check(self):
+        pass
+
+    async def aclose(self):
+        closed.append(self)
+
+
 paintings = {}
 sent, closed = [], []
 constant = 7
@@ -169,6 +197,7 @@ notifier.pigeon = parrot_bear:PigeonPost
 moderator.strict = parrot_bear:Strict
 moderator.sly = parrot_bear:Sly
 moderator.vague = parrot_bear:Vague
+text_to_speech.squawk = parrot_bear:Squawk
 image_generator.painter = parrot_bear:Painter
 image_generator.poet = parrot_bear:Poet
 image_generator.mute = parrot_bear:Mute
@@ -254,6 +283,17 @@ async def test_a_package_s_notifier_sends_by_its_scheme(installed: Path):
     assert (result["provider"], result["delivered"], result["offline"]) == ("pigeon", ["the baker"], True)
     ((loft, notification),) = parrot_bear().sent
     assert (loft, notification.recipients, notification.subject) == ("tower", ("the baker",), "Bread")
+
+
+async def test_a_package_s_synthesiser_speaks_with_the_voice_of_the_settings(installed: Path):
+    config = ProcessorConfig(speech=SpeechConfig(synthesizer="squawk", synthesizer_voice="polly"))
+
+    result = (await run(config, "spoken_answer", {"text": "Guten Abend"})).unwrap()
+
+    assert (result["provider"], result["voice"], result["duration"]) == ("squawk", "polly", 0.05)
+    assert parrot_bear().sent == ["Guten Abend"]
+    assert len(parrot_bear().closed) == 1, "it is closed with the processor"
+    await run_checks(synthesizer_checks(lambda: parrot_bear().Squawk(config.speech)))
 
 
 async def test_a_package_is_imported_at_first_use_and_only_then(installed: Path):

@@ -15,6 +15,8 @@ from async_processor.processors.moderation import Verdict
 from async_processor.processors.notifier import Delivery, Notification, Refusal
 from async_processor.processors.picture_request import GeneratedPicture, PictureRequest
 from async_processor.processors.recognition import HostedText
+from async_processor.processors.samples import to_wav
+from async_processor.processors.synthesis import Spoken
 from async_processor.testing import provider_contracts
 from async_processor.testing.provider_contracts import (
     Check,
@@ -27,6 +29,7 @@ from async_processor.testing.provider_contracts import (
     provider_checks,
     recognizer_checks,
     run_checks,
+    synthesizer_checks,
 )
 
 NOTIFICATION = Notification(key="k", message="Hello", recipients=("a", "b"))
@@ -80,6 +83,15 @@ class GoodRecognizer(Good):
 
     async def recognise(self, _file_name: str, _recording: bytes, _language: str | None) -> HostedText:
         return self.hears
+
+
+class GoodVoice(Good):
+    offline: Any = True
+    model: Any = None
+    gives: Any = Spoken(wav=to_wav(b"\1\0" * 800, 16_000), voice="bear")
+
+    async def speak(self, _text: str) -> Spoken | None:
+        return self.gives
 
 
 class GoodAnalyzer(Good):
@@ -139,6 +151,7 @@ async def test_good_providers_pass_and_the_names_of_the_checks_are_given():
         chat_model_checks(GoodChat),
         notifier_checks(GoodNotifier, NOTIFICATION),
         recognizer_checks(GoodRecognizer),
+        synthesizer_checks(GoodVoice),
         emotion_analyzer_checks(GoodAnalyzer),
         moderator_checks(GoodModerator, "carrot"),
         image_generator_checks(GoodGenerator),
@@ -351,6 +364,25 @@ async def test_one_that_does_not_say_where_it_works_is_found():
         found = await broken_at(recognizer_checks(kind))
         assert list(found) == ["what_it_gives_is_labelled"]
         assert says in found["what_it_gives_is_labelled"]
+
+
+@pytest.mark.parametrize(
+    ("gives", "says"),
+    [
+        (None, "not NoneType"),
+        (b"RIFF", "not bytes"),
+        (Spoken(wav="RIFF"), "wav must be bytes, not str"),  # type: ignore[arg-type]
+        (Spoken(wav=b"ID3" + bytes(50)), "it gave something else than a WAV file"),
+        (Spoken(wav=to_wav(b"", 16_000)), "it gave no sound"),
+        (Spoken(wav=to_wav(bytes(800), 16_000)), "all of its samples are zero"),
+        (Spoken(wav=GoodVoice.gives.wav, voice=""), "a voice has a name, or is None"),
+    ],
+)
+async def test_what_is_no_sound_is_found(gives: object, says: str):
+    found = await broken_at(synthesizer_checks(but(GoodVoice, gives=gives)))
+
+    assert list(found) == ["what_is_spoken_is_a_sound"]
+    assert says in found["what_is_spoken_is_a_sound"]
 
 
 async def test_what_the_checks_ask_is_what_they_were_made_with():

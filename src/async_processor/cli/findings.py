@@ -57,28 +57,31 @@ class Finding:
 
 
 async def find_out(config: ProcessorConfig) -> list[Finding]:
-    """Ask every built-in function what it needs, all at the same time; in the order of ``ProcessingType``.
+    """Ask every built-in function what it needs, all at the same time.
+
+    In the order of ``ProcessingType``; what is no member of it comes last.
 
     Raises:
         ConfigurationError: a setting cannot be used by any of them.
     """
     registry = builtin_registry(config)
     try:
-        return list(await asyncio.gather(*(_find_out(item, registry.get(item)) for item in ProcessingType)))
+        types = dict.fromkeys([*(item.value for item in ProcessingType), *registry.types()])
+        return list(await asyncio.gather(*(_find_out(item, registry.get(item)) for item in types)))
     finally:
         await registry.aclose()
 
 
-async def _find_out(task_type: ProcessingType, spec: ProcessorSpec | None) -> Finding:
+async def _find_out(task_type: str, spec: ProcessorSpec | None) -> Finding:
     if spec is None or spec.readiness is None:
-        return Finding(task_type=task_type.value, spec=spec)
+        return Finding(task_type=task_type, spec=spec)
     try:
         async with asyncio.timeout(_ASKING_TIMEOUT_S):
             readiness = await spec.readiness()
     except Exception as error:  # noqa: BLE001 - a border: one that cannot tell must not keep the others from it
         problem = f"could not be found out: {type(error).__name__}: {error}"
         readiness = Readiness(provider="unknown", offline=False, problem=problem)
-    return Finding(task_type=task_type.value, spec=spec, readiness=readiness)
+    return Finding(task_type=task_type, spec=spec, readiness=readiness)
 
 
 async def try_out(

@@ -80,8 +80,8 @@ def _said(text: str, otherwise: object) -> str:
 
 
 def _by(value: Mapping[str, Any]) -> str:
-    model = value.get("model")
-    return f"  [{printable(value['provider'])}{f', {printable(model)}' if model else ''}]"
+    names = [value.get(name) for name in ("provider", "model", "voice")]
+    return f"  [{', '.join(printable(name) for name in names if name)}]"
 
 
 def _where(result: TaskResult) -> str:

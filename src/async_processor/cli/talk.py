@@ -18,7 +18,7 @@ from .interruption import InterruptedBySignal, interruptible
 from .output import complain, print_line, tell
 from .progress import shown_progress
 from .summary import summary_json, summary_lines
-from .turn import SPOKEN_ANSWER, Turn, TurnResults, speak
+from .turn import Turn, TurnResults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +65,6 @@ async def _talk(options: TalkOptions) -> ExitCode:
     with interruptible() as interruption, _progress(turn, options) as observer:
         processor = AdvancedAsyncProcessor(config=config, store=options.store, durability=options.durability)
         try:
-            # Before the start: the store may hold one of an earlier talk.
-            processor.register_processor(SPOKEN_ANSWER, speak)
             processor.add_observer(observer)
             await processor.start()
             results = await interruption.run(turn.run(processor))

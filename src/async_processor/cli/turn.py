@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from ..context import TaskContext
 from ..model import ProcessingTask, ProcessingType, TaskPriority, TaskResult, create_task
 from ..processor import AdvancedAsyncProcessor
-from ..processors.speech_synthesis import MAX_CHARS, synthesize
-
-SPOKEN_ANSWER = "spoken_answer"
-"""The task type under which ``talk`` registers ``speak``."""
-
-_NO_SYNTHESIZER = "no offline synthesiser is installed; as root: apt-get install flite"
+from ..processors.spoken_answer import SPOKEN_ANSWER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,23 +78,3 @@ class TurnResults:
         """Seconds from the first submit to the last end."""
         began = min(result.created_at for _, result in self.stages())
         return (max(result.completed_at for _, result in self.stages()) - began).total_seconds()
-
-
-async def speak(_task: ProcessingTask, context: TaskContext) -> dict[str, Any]:
-    """Speak the reply: ``audio_data`` holds the bytes of a wav file, or None, and then ``reason`` says why."""
-    text = context.dependencies.first(ProcessingType.AI_RESPONSE)["response"]
-    speech = await synthesize(_speakable(text))
-    if speech is None:
-        return {"audio_data": None, "reason": _NO_SYNTHESIZER if text.strip() else "the answer is empty"}
-    return {
-        "audio_data": speech.wav,
-        "reason": None,
-        "duration": round(speech.duration, 3),
-        "provider": speech.provider,
-        "model": speech.voice,
-    }
-
-
-def _speakable(text: str) -> str:
-    """As much as is spoken at a time, cut between words: a long answer is still an answer."""
-    return text if len(text) <= MAX_CHARS else text[: MAX_CHARS + 1].rpartition(" ")[0][:MAX_CHARS]

@@ -29,11 +29,12 @@ def checked_key(key: str) -> str:
     return key
 
 
-def checked_url(url: str | None, settings: str) -> str | None:
+def checked_url(url: str | None, settings: str, *, prefix: str = "") -> str | None:
     """An address as it is, if it can be used.
 
     Args:
-        settings: the class of settings that holds the key; part of the message.
+        settings: the class of settings that holds address and key; part of the message.
+        prefix: what their names there begin with.
 
     Raises:
         ConfigurationError: it cannot, or holds what would be logged with it.
@@ -46,8 +47,10 @@ def checked_url(url: str | None, settings: str) -> str | None:
     except ValueError:  # a port that is no number, a bracket that is not closed
         usable = False
     if not usable or not url.isprintable() or " " in url:
-        raise ConfigurationError("base_url must be an address such as 'http://127.0.0.1:11434/v1'")
+        raise ConfigurationError(f"{prefix}base_url must be an address such as 'http://127.0.0.1:11434/v1'")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         # Addresses are logged by the client libraries; keys are not.
-        raise ConfigurationError(f"base_url must hold no password and no parameters; give a key as {settings}.api_key")
+        raise ConfigurationError(
+            f"{prefix}base_url must hold no password and no parameters; give a key as {settings}.{prefix}api_key"
+        )
     return url

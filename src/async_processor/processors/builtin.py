@@ -15,6 +15,7 @@ from . import (
     image_generation,
     image_processing,
     notification,
+    spoken_answer,
     text_analysis,
 )
 from .registry import ProcessorRegistry
@@ -35,5 +36,6 @@ def builtin_registry(config: ProcessorConfig) -> ProcessorRegistry:
             ProcessingType.TEXT_ANALYSIS: text_analysis.processor_spec(config),
             ProcessingType.NOTIFICATION: notification.processor_spec(config),
             ProcessingType.CUSTOM: custom.processor_spec(config),
+            spoken_answer.SPOKEN_ANSWER: spoken_answer.processor_spec(config),
         }
     )

@@ -12,15 +12,17 @@ from ..config import DataConfig, ProcessorConfig
 from ..context import TaskContext
 from ..errors import ConfigurationError
 from ..model import LaneName, ProcessingTask
+from . import data_chart
+from .data_chart import Analysed
 from .data_figures import figures
 from .data_request import read_request
 from .data_table import load
 from .extras import missing_extra
-from .providers import duckdb_engine
+from .providers import duckdb_engine, matplotlib_charts
 from .providers.duckdb_engine import Engine, bounded_memory
 from .registry import ProcessorSpec, Readiness, inspect_function
 
-_LOADED = 0.3
+_LOADED, _ANALYSED = 0.3, 0.9
 
 
 def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
@@ -28,7 +30,7 @@ def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
 
     In a thread our own queries run over values that Python vouches for: the database lets go of the interpreter's
     lock and can be interrupted. Bytes of a file and a caller's SQL go to a worker process, where a crash costs one
-    attempt, and the memory that they take can be bounded.
+    attempt, and the memory that they take can be bounded; and so does what is to be drawn.
 
     Raises:
         ConfigurationError: a limit is 0.
@@ -43,7 +45,7 @@ def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
     )
 
     def resolve(payload: Mapping[str, Any]) -> ProcessorSpec:
-        return apart if read_request(payload, settings).by_strangers else here
+        return apart if read_request(payload, settings).runs_apart else here
 
     return replace(here, resolve=resolve, readiness=readiness, example=example)
 
@@ -56,10 +58,12 @@ def analyse(task: ProcessingTask, context: TaskContext, *, config: DataConfig, a
 
     Raises:
         InvalidPayloadError: the payload cannot be used.
-        MissingExtraError: the extra "data" is not installed, or "arrow" is needed and is not.
+        MissingExtraError: the extra "data" is not installed, or "arrow" or "charts" is needed and is not.
         PermanentError: the analysis takes more time or memory than it may.
     """
     request = read_request(task.payload, config)
+    if request.chart is not None:
+        matplotlib_charts.require()  # before the work, which else might be for nothing
     # Twice: the result is in the database and in Python for a while.
     bound = bounded_memory(2 * config.memory_limit_mb) if apart else contextlib.nullcontext()
     with Engine(config, lambda: context.cancelled) as engine, bound:
@@ -68,14 +72,18 @@ def analyse(task: ProcessingTask, context: TaskContext, *, config: DataConfig, a
 
         def report(done: float, message: str) -> None:
             engine.check()
-            context.report_progress(_LOADED + (1 - _LOADED) * done, message)
+            context.report_progress(_LOADED + (_ANALYSED - _LOADED) * done, message)
 
         found = figures(engine, table, request.analysis, request.limit, report)
+        chart = None
+        if request.chart is not None:
+            chart = data_chart.draw(request.chart, Analysed(request.analysis, found, engine, table), config)
     return {
         "analysis_type": request.name,
         "row_count": table.rows,
         **found,
-        "warnings": list(table.remarks),
+        **({} if chart is None else {"chart": chart.result}),
+        "warnings": [*table.remarks, *(() if chart is None else chart.warnings)],
         "provider": duckdb_engine.NAME,
         "offline": True,
     }
@@ -84,11 +92,12 @@ def analyse(task: ProcessingTask, context: TaskContext, *, config: DataConfig, a
 async def readiness() -> Readiness:
     """Whether the libraries are there; loads none of them."""
     arrow = missing_extra("arrow", "DATA_ANALYTICS of Arrow data", "pyarrow")
+    charts = missing_extra(matplotlib_charts.EXTRA, matplotlib_charts.NEEDED_FOR, "matplotlib")
     return Readiness(
         provider=duckdb_engine.NAME,
         offline=True,
         problem=missing_extra("data", "DATA_ANALYTICS", "duckdb", "numpy"),
-        remarks=() if arrow is None else (arrow,),
+        remarks=tuple(remark for remark in (arrow, charts) if remark is not None),
     )
 
 

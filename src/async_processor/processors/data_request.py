@@ -9,6 +9,7 @@ from typing import Any
 
 from ..config import DataConfig
 from . import payload as read
+from .data_chart_request import ChartRequest, read_chart
 from .data_columns import FIELD, check_column_count
 
 QUERY = "query"
@@ -96,17 +97,23 @@ class Request:
         source: where the table comes from. The values in it have not been looked at.
         analysis: what to do with it.
         limit: most rows, groups or points to give back.
+        chart: what to draw, if anything.
     """
 
     name: str
     source: Source
     analysis: Analysis
     limit: int
+    chart: ChartRequest | None = None
 
     @property
-    def by_strangers(self) -> bool:
-        """Whether bytes are decoded, or SQL is run, that somebody else may have written."""
-        return isinstance(self.source, File) or isinstance(self.analysis, Query)
+    def runs_apart(self) -> bool:
+        """Whether it needs a process of its own.
+
+        Because bytes are decoded, or SQL is run, that somebody else may have written; or because a picture is drawn,
+        which holds the interpreter's lock.
+        """
+        return isinstance(self.source, File) or isinstance(self.analysis, Query) or self.chart is not None
 
 
 def read_request(payload: Mapping[str, Any], config: DataConfig) -> Request:
@@ -121,6 +128,7 @@ def read_request(payload: Mapping[str, Any], config: DataConfig) -> Request:
         source=_read_source(payload, config),
         analysis=_READERS[name](payload),
         limit=read.whole(payload, "limit", config.max_result_rows, 1, config.max_result_rows),
+        chart=read_chart(payload, config),
     )
 
 

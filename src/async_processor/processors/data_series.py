@@ -11,7 +11,7 @@ from .data_table import Table, TableColumn
 from .providers.duckdb_engine import Engine
 
 _DAY_S = 86_400.0
-_NAMES = ("time", "count", "sum", "mean", "min", "max", "moving_average")
+POINT_NAMES = ("time", "count", "sum", "mean", "min", "max", "moving_average")
 
 
 def time_series(engine: Engine, table: Table, analysis: TimeSeries, limit: int) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def time_series(engine: Engine, table: Table, analysis: TimeSeries, limit: int) 
     return {
         "interval": analysis.interval,
         "window": analysis.window,
-        "points": [dict(zip(_NAMES, row, strict=True)) for row in points[:limit]],
+        "points": [dict(zip(POINT_NAMES, row, strict=True)) for row in points[:limit]],
         "trend": _trend(engine),
         "truncated": len(points) > limit,
     }

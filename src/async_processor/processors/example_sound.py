@@ -9,8 +9,9 @@ import struct
 import wave
 from concurrent.futures import ThreadPoolExecutor
 
-from ..errors import ProviderError
-from .speech_synthesis import synthesize
+from ..config import SpeechConfig
+from ..errors import ProcessorNotAvailableError, ProviderError
+from .speech_synthesis import Speaker
 
 SENTENCE = "hello my friend"
 _RATE, _SECONDS, _HZ, _PEAK = 16_000, 1.0, 440.0, 8_000
@@ -18,11 +19,11 @@ _RATE, _SECONDS, _HZ, _PEAK = 16_000, 1.0, 440.0, 8_000
 
 def example_recording() -> bytes:
     """A WAV file: ``SENTENCE`` spoken where a synthesiser is installed, else a tone of one second."""
-    # On a loop of its own in a thread: whoever calls this may be on one.
+    # On a loop of its own in a thread: whoever calls this may be on one. By a program here, whatever settings say.
     with ThreadPoolExecutor(1) as thread:
         try:
-            speech = thread.submit(lambda: asyncio.run(synthesize(SENTENCE))).result()
-        except ProviderError:
+            speech = thread.submit(lambda: asyncio.run(Speaker(SpeechConfig()).speak(SENTENCE))).result()
+        except (ProcessorNotAvailableError, ProviderError):
             speech = None
     return tone() if speech is None else speech.wav
 

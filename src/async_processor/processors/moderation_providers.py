@@ -49,7 +49,7 @@ def open_moderator(settings: AIConfig, endpoint: Endpoint, environ: Mapping[str,
         return brought
     from .providers.openai_moderation import VENDOR_URL, OpenAIModerator
 
-    key, url = settings.moderation_api_key, checked_url(settings.moderation_base_url, "AIConfig")
+    key, url = settings.moderation_api_key, checked_url(settings.moderation_base_url, "AIConfig", prefix="moderation_")
     # OpenAI's key is for OpenAI alone, and that of another server for that server.
     if not key:
         key = NO_KEY if url is not None else environ.get("OPENAI_API_KEY") or _vendors_key(endpoint)

@@ -43,6 +43,7 @@ BUILT_IN: Mapping[ProviderKind, tuple[str, ...]] = {
     ProviderKind.CHAT_MODEL: ("auto", "anthropic", "openai", "scripted"),
     ProviderKind.NOTIFIER: tuple(known_schemes()),
     ProviderKind.SPEECH_TO_TEXT: ("auto", "openai", "pocketsphinx", "whisper"),
+    ProviderKind.TEXT_TO_SPEECH: ("auto", "espeak-ng", "flite", "openai"),
     ProviderKind.EMOTION_ANALYZER: ("chat", "hume", "offline"),
     ProviderKind.MODERATOR: ("offline", "openai", "off"),
     ProviderKind.IMAGE_GENERATOR: ("auto", "openai", "a1111", "diffusers", "procedural"),
@@ -53,6 +54,7 @@ _METHODS: Mapping[ProviderKind, tuple[str, ...]] = {
     ProviderKind.CHAT_MODEL: ("reply",),
     ProviderKind.NOTIFIER: ("send",),
     ProviderKind.SPEECH_TO_TEXT: ("recognise",),
+    ProviderKind.TEXT_TO_SPEECH: ("speak",),
     ProviderKind.EMOTION_ANALYZER: ("analyse",),
     ProviderKind.MODERATOR: ("judge",),
     ProviderKind.IMAGE_GENERATOR: ("generate",),
@@ -63,7 +65,7 @@ _ATTRIBUTES: Mapping[ProviderKind, Mapping[str, type]] = {
     ProviderKind.IMAGE_GENERATOR: {"takes": Collection},
 }
 # Kinds whose results do not tell where they come from: their providers do, with ``offline`` and ``model``.
-_LABELLED = (ProviderKind.SPEECH_TO_TEXT, ProviderKind.EMOTION_ANALYZER)
+_LABELLED = (ProviderKind.SPEECH_TO_TEXT, ProviderKind.TEXT_TO_SPEECH, ProviderKind.EMOTION_ANALYZER)
 _SHOWN_CHARS = 40
 # What a scheme may be made of (RFC 3986), for the name of a notifier is one.
 _NAME = re.compile(r"[a-z][a-z0-9+.-]{0,62}|[a-z][a-z0-9_]{0,62}")

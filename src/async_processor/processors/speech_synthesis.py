@@ -1,76 +1,140 @@
-"""Text to speech with whatever program the machine has; without one, the answer stays text."""
+"""Text to speech, by whoever the settings choose: a program here unless they name another. See synthesizers.py."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from ..errors import ConfigurationError, InvalidPayloadError
-from .providers.espeak_tts import ESpeak
-from .providers.flite_tts import Flite
-from .providers.speech_command import Speech as Speech  # noqa: PLC0414 - what synthesize gives, for callers to import from here
-from .providers.speech_command import speakable
-
-MAX_CHARS = 1_000
-"""Longest text that is spoken, in characters: about a minute."""
-
-
-class SpeechSynthesizer(Protocol):
-    """A program that speaks."""
-
-    @property
-    def name(self) -> str:
-        """What results call it."""
-        ...
-
-    @property
-    def voices(self) -> Sequence[str]:
-        """Names of its voices; the first is the default."""
-        ...
-
-    def available(self) -> bool:
-        """Whether it can be used on this machine. Looked up anew each time, and cheap."""
-        ...
-
-    async def speak(self, text: str, voice: str) -> Speech:
-        """Speak plain ASCII text.
-
-        Raises:
-            ProviderError: it did not work.
-        """
-        ...
+from ..clock import Clock, SystemClock
+from ..config import SpeechConfig
+from ..errors import InvalidPayloadError, PermanentError, ProviderError
+from .per_loop import PerLoop
+from .provider_registry import checked
+from .synthesis import MAX_CHARS, SpeechSynthesizer, Spoken
+from .synthesizers import open_synthesizer
+from .wav_sound import WavError, read_wav
 
 
-# Flite first: it was understood better, and needs no GPL program.
-SYNTHESIZERS: tuple[SpeechSynthesizer, ...] = (Flite(), ESpeak())
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Speech:
+    """Text spoken.
+
+    Attributes:
+        wav: a WAV file: 16 bit, one or two channels.
+        sample_rate: in Hz.
+        duration: seconds.
+        provider, model, offline: who spoke, with what, and whether the text stayed on this machine.
+        voice: which of its voices; None if it has but one.
+    """
+
+    wav: bytes = field(repr=False)
+    sample_rate: int
+    duration: float
+    provider: str
+    model: str | None
+    voice: str | None
+    offline: bool
 
 
-async def synthesize(
-    text: str, *, voice: str | None = None, synthesizers: Sequence[SpeechSynthesizer] = SYNTHESIZERS
-) -> Speech | None:
-    """Speak a text with the first program that is installed (and has the voice).
+class Speaker:
+    """Speaks. Keeps one synthesiser, and so one pool of connections, per event loop.
 
     Args:
-        text: what to say, in English; at most ``MAX_CHARS`` characters.
-        voice: name of a voice; None for the program's default.
-        synthesizers: programs to choose from, best first.
-
-    Returns:
-        The speech; None where no such program is installed, or nothing in the text can be spoken.
-
-    Raises:
-        ConfigurationError: none of the programs knows a voice of that name.
-        InvalidPayloadError: the text is too long.
-        ProviderError: the program failed or took too long.
+        config: who speaks, with which voice, and bounds.
+        environ: where key and address are looked up if the settings have none; the process's environment unless given.
+        clock: tells today's date, for names of models that end.
     """
-    if len(text) > MAX_CHARS:
-        raise InvalidPayloadError(f"text has {len(text)} characters; speak at most {MAX_CHARS} at a time", field="text")
-    fitting = [item for item in synthesizers if voice is None or voice in item.voices]
-    if voice is not None and not fitting:
-        known = ", ".join(name for item in synthesizers for name in item.voices)
-        raise ConfigurationError(f"there is no voice {voice[:40]!r}; known are {known}")
-    chosen = next((item for item in fitting if item.available()), None)
-    plain = speakable(text)
-    if chosen is None or not any(character.isalnum() for character in plain):
-        return None
-    return await chosen.speak(plain, voice or chosen.voices[0])
+
+    def __init__(
+        self, config: SpeechConfig, *, environ: Mapping[str, str] | None = None, clock: Clock | None = None
+    ) -> None:
+        self._config = config
+        self._environ = os.environ if environ is None else environ
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._opened: PerLoop[SpeechSynthesizer] = PerLoop(self._open, lambda synthesizer: synthesizer.aclose())
+
+    async def speak(self, text: str) -> Speech | None:
+        """Speak a text of at most ``MAX_CHARS`` characters.
+
+        Returns:
+            The speech; None where nothing in the text can be spoken.
+
+        Raises:
+            InvalidPayloadError: the text is too long.
+            ConfigurationError: settings are missing or cannot be used, or nobody brings the synthesiser.
+            ProcessorNotAvailableError: no program that speaks is installed here.
+            ProviderError: it did not work; another attempt may help.
+            PermanentError: no other attempt would help.
+        """
+        if len(text) > MAX_CHARS:
+            raise InvalidPayloadError(
+                f"text has {len(text)} characters; speak at most {MAX_CHARS} at a time", field="text"
+            )
+        synthesizer = self._opened.get()
+        line = " ".join(text.split())
+        if not any(character.isalnum() for character in line):
+            return None
+        spoken = await synthesizer.speak(line)
+        if spoken is None:
+            return None
+        return self._speech(checked(spoken, Spoken, synthesizer.provider), synthesizer)
+
+    @property
+    def provider(self) -> str:
+        """Who would speak.
+
+        Raises:
+            ConfigurationError: as ``speak``.
+        """
+        return self._opened.get().provider
+
+    @property
+    def offline(self) -> bool:
+        """Whether text stays on this machine.
+
+        Raises:
+            ConfigurationError: as ``speak``.
+        """
+        return self._opened.get().offline
+
+    async def check(self) -> None:
+        """Find out whether a text could be spoken now: such as that a program is installed, or that the server takes
+        the key.
+
+        Raises:
+            AsyncProcessorError: what would go wrong.
+        """
+        await self._opened.get().check()
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop. A later call opens new ones."""
+        await self._opened.aclose()
+
+    def _open(self) -> SpeechSynthesizer:
+        return open_synthesizer(self._config, self._environ, self._clock.wall().date())
+
+    def _speech(self, spoken: Spoken, synthesizer: SpeechSynthesizer) -> Speech:
+        provider, most = synthesizer.provider, self._config.max_speech_bytes
+        # Whoever wrote the synthesiser need not have kept to the types.
+        wav: object = spoken.wav
+        voice: object = spoken.voice
+        if not isinstance(wav, bytes) or not isinstance(voice, str | None):
+            raise PermanentError(f"provider {provider!r} gave back a Spoken whose wav or voice is none")
+        if len(wav) > most:
+            raise ProviderError(
+                f"{provider} gave back {len(wav)} bytes, more than {most} (SpeechConfig.max_speech_bytes)"
+            )
+        try:
+            sound = read_wav(wav)
+        except WavError as error:
+            raise ProviderError(f"{provider} gave back {error}") from error
+        return Speech(
+            wav=sound.file(),
+            sample_rate=sound.sample_rate,
+            duration=sound.duration,
+            provider=provider,
+            model=synthesizer.model,
+            voice=voice,
+            offline=synthesizer.offline,
+        )

@@ -21,6 +21,8 @@ from ..processors.picture_request import MAX_SEED, OPTIONAL, GeneratedPicture, I
 from ..processors.provider_registry import is_labelled
 from ..processors.recognition import HostedRecognizer, HostedText
 from ..processors.samples import to_wav
+from ..processors.synthesis import SpeechSynthesizer, Spoken
+from ..processors.wav_sound import WavError, read_wav
 
 CHAT_REQUEST = ChatRequest(
     system="You are a toy bear.",
@@ -136,6 +138,20 @@ def recognizer_checks(
         return await recognizer.recognise(file_name, recording, language)
 
     return _checks_of(_Recognizer(make, call, broken))
+
+
+def synthesizer_checks(
+    make: Callable[[], SpeechSynthesizer],
+    *,
+    text: str = "Hello little friend.",
+    broken: Callable[[], SpeechSynthesizer] | None = None,
+) -> list[Check]:
+    """The checks for a synthesiser, which speaks ``text`` some ten times; it must be one that it can pronounce."""
+
+    async def call(synthesizer: SpeechSynthesizer) -> Spoken | None:
+        return await synthesizer.speak(text)
+
+    return _checks_of(_Synthesizer(make, call, broken))
 
 
 def emotion_analyzer_checks(
@@ -356,6 +372,23 @@ class _Recognizer(_Labelled[HostedRecognizer]):
         _require(
             language is None or (isinstance(language, str) and language != ""), "a language has a name, or is None"
         )
+
+
+class _Synthesizer(_Labelled[SpeechSynthesizer]):
+    async def what_is_spoken_is_a_sound(self) -> None:
+        synthesizer = self._make()
+        spoken = await self._call(synthesizer)
+        await synthesizer.aclose()
+        if not isinstance(spoken, Spoken):
+            raise ContractBroken(f"speak() must give a Spoken, not {type(spoken).__name__}")
+        _require(isinstance(spoken.wav, bytes), f"wav must be bytes, not {type(spoken.wav).__name__}")
+        voice: object = spoken.voice
+        _require(voice is None or (isinstance(voice, str) and voice != ""), "a voice has a name, or is None")
+        try:
+            sound = read_wav(spoken.wav)
+        except WavError as error:
+            raise ContractBroken(f"it gave {error}") from error
+        _require(any(sound.pcm), "what is spoken must be heard: all of its samples are zero")
 
 
 class _EmotionAnalyzer(_Labelled[EmotionAnalyzer]):

@@ -47,14 +47,24 @@ def test_a_payload_is_read_without_the_libraries(monkeypatch: pytest.MonkeyPatch
     for name in ("duckdb", "numpy", "pyarrow"):
         monkeypatch.setitem(sys.modules, name, None)
 
-    assert not read_request({"data": TOYS}, DataConfig()).by_strangers
+    assert not read_request({"data": TOYS}, DataConfig()).runs_apart
     with pytest.raises(InvalidPayloadError, match="query"):
         spec_for(data=TOYS, analysis_type="sql")
 
 
 @pytest.mark.parametrize(
     "name",
-    ["max_bytes", "max_cells", "max_columns", "max_result_rows", "memory_limit_mb", "threads", "query_timeout_s"],
+    [
+        "max_bytes",
+        "max_cells",
+        "max_columns",
+        "max_result_rows",
+        "memory_limit_mb",
+        "threads",
+        "query_timeout_s",
+        "max_chart_points",
+        "max_chart_pixels",
+    ],
 )
 def test_a_limit_of_nothing_is_refused(name: str):
     with pytest.raises(ConfigurationError, match=rf"DataConfig\.{name} must be above 0"):

@@ -70,7 +70,7 @@ class A1111Images:
             return bounded_client(
                 timeout_s=self._settings.request_timeout_s,
                 max_bytes=self._settings.max_response_bytes,
-                settings=SETTINGS,
+                limit=f"{SETTINGS}.max_response_bytes",
                 auth=(user, password) if colon else None,
             )
 

@@ -70,14 +70,14 @@ class OpenedLater(Generic[Client]):
 
 
 def bounded_client(
-    *, timeout_s: float, max_bytes: int, settings: str = "AIConfig", proxies: bool = True, **more: Any
+    *, timeout_s: float, max_bytes: int, limit: str = "AIConfig.max_response_bytes", proxies: bool = True, **more: Any
 ) -> httpx2.AsyncClient:
     """An HTTP client with the bounds above but the deadline, which ``fetch`` keeps.
 
     Args:
         timeout_s: seconds for each step of a request.
         max_bytes: largest answer read.
-        settings: the class whose ``max_response_bytes`` the limit is.
+        limit: the setting that ``max_bytes`` comes from.
         proxies: whether it goes by the environment's proxies. They look names up themselves.
         more: further options of the client.
     """
@@ -87,7 +87,7 @@ def bounded_client(
     if not proxies:
         # With a transport of its own a client asks the environment for certificates only, and not for proxies.
         more["transport"] = httpx2.AsyncHTTPTransport()
-    client: httpx2.AsyncClient = bounded(httpx2, timeout_s=timeout_s, max_bytes=max_bytes, settings=settings, **more)
+    client: httpx2.AsyncClient = bounded(httpx2, timeout_s=timeout_s, max_bytes=max_bytes, limit=limit, **more)
     return client
 
 
@@ -96,7 +96,7 @@ def bounded(
     *,
     timeout_s: float,
     max_bytes: int,
-    settings: str,
+    limit: str,
     verify: ssl.SSLContext | bool = True,
     **more: Any,
 ) -> Any:
@@ -106,21 +106,21 @@ def bounded(
         httpx: the module.
         timeout_s: seconds until a connection, or between two bytes.
         max_bytes: largest answer read.
-        settings: the class whose ``max_response_bytes`` that is.
+        limit: the setting that this comes from.
         verify: certificate authorities to trust; True for those that HTTPX finds.
         more: further options of the client.
     """
 
-    async def limit(response: Any) -> None:
+    async def guard(response: Any) -> None:
         client.cookies.clear()
-        _check_announced(response.headers, max_bytes, settings)
-        response.stream = _limited_stream(httpx.AsyncByteStream)(response.stream, max_bytes, settings)
+        _check_announced(response.headers, max_bytes, limit)
+        response.stream = _limited_stream(httpx.AsyncByteStream)(response.stream, max_bytes, limit)
 
     client = httpx.AsyncClient(
         timeout=timeout_s,
         verify=verify,
         follow_redirects=False,
-        event_hooks={"request": [_prepare], "response": [limit]},
+        event_hooks={"request": [_prepare], "response": [guard]},
         **more,
     )
     return client
@@ -152,12 +152,12 @@ class _HandshakeGuard:
                 await stream.aclose()
 
 
-def _check_announced(headers: Mapping[str, str], max_bytes: int, settings: str) -> None:
+def _check_announced(headers: Mapping[str, str], max_bytes: int, limit: str) -> None:
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise ProviderError("the provider sent a compressed answer, which was not asked for")
     length = headers.get("content-length", "")
     if length.isdecimal() and (len(length) > 18 or int(length) > max_bytes):
-        raise _too_large(max_bytes, settings)
+        raise _too_large(max_bytes, limit)
 
 
 @functools.cache
@@ -165,17 +165,17 @@ def _limited_stream(base: Any) -> Callable[[Any, int, str], Any]:
     """The class for an answer's bytes that stops at a limit; made late, because its base is imported late."""
 
     class LimitedStream(base):  # type: ignore[misc]  # its base depends on the library
-        def __init__(self, stream: Any, max_bytes: int, settings: str) -> None:
+        def __init__(self, stream: Any, max_bytes: int, limit: str) -> None:
             self._stream = stream
             self._max_bytes = max_bytes
-            self._settings = settings
+            self._limit = limit
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             left = self._max_bytes
             async for chunk in self._stream:
                 left -= len(chunk)
                 if left < 0:
-                    raise _too_large(self._max_bytes, self._settings)
+                    raise _too_large(self._max_bytes, self._limit)
                 yield chunk
 
         async def aclose(self) -> None:
@@ -279,5 +279,5 @@ def _error_body(content: bytes) -> object:
         return content.decode("utf-8", "replace")
 
 
-def _too_large(max_bytes: int, settings: str) -> ProviderError:
-    return ProviderError(f"the provider's answer is larger than {max_bytes} bytes ({settings}.max_response_bytes)")
+def _too_large(max_bytes: int, limit: str) -> ProviderError:
+    return ProviderError(f"the provider's answer is larger than {max_bytes} bytes ({limit})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from .speech_command import Speech, speak
+from .speech_command import speak
 
 NAME = "espeak-ng"
 VOICES = ("en-us", "en-us+f3", "en-us+m3", "en-gb")
@@ -22,8 +22,8 @@ class ESpeak:
         """Whether the program is installed."""
         return shutil.which(NAME) is not None
 
-    async def speak(self, text: str, voice: str) -> Speech:
+    async def speak(self, text: str, voice: str) -> bytes:
         """See ``speech_command.speak``."""
         program = shutil.which(NAME) or NAME
         arguments = [program, "-v", voice, "-s", _WORDS_PER_MINUTE, "--stdin", "--stdout"]
-        return await speak(arguments, text, provider=NAME, voice=voice)
+        return await speak(arguments, text, provider=NAME)

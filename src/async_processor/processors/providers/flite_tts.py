@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from .speech_command import Speech, speak
+from .speech_command import speak
 
 NAME = "flite"
 # Only voices that are inside the program: any other name would be taken for a file or an address. Best understood
@@ -22,8 +22,8 @@ class Flite:
         """Whether the program is installed."""
         return shutil.which(NAME) is not None
 
-    async def speak(self, text: str, voice: str) -> Speech:
+    async def speak(self, text: str, voice: str) -> bytes:
         """See ``speech_command.speak``."""
         program = shutil.which(NAME) or NAME
         arguments = [program, "-voice", voice, "-f", "/dev/stdin", "-o", "/dev/stdout"]
-        return await speak(arguments, text, provider=NAME, voice=voice)
+        return await speak(arguments, text, provider=NAME)

@@ -82,7 +82,11 @@ async def _ask(question: Callable[[AsyncExpressionMeasurementClient], Awaitable[
         async with (
             asyncio.timeout(timeout_s),
             bounded(
-                loaded.httpx, timeout_s=timeout_s, max_bytes=max_bytes, settings="EmotionConfig", verify=loaded.trusted
+                loaded.httpx,
+                timeout_s=timeout_s,
+                max_bytes=max_bytes,
+                limit="EmotionConfig.max_response_bytes",
+                verify=loaded.trusted,
             ) as http,
         ):
             client = loaded.client(

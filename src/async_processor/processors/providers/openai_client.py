@@ -12,13 +12,19 @@ if TYPE_CHECKING:
 
 
 def openai_client(
-    api_key: str, base_url: str | None, *, needed_for: str, timeout_s: float, max_bytes: int, settings: str = "AIConfig"
+    api_key: str,
+    base_url: str | None,
+    *,
+    needed_for: str,
+    timeout_s: float,
+    max_bytes: int,
+    limit: str = "AIConfig.max_response_bytes",
 ) -> AsyncOpenAI:
     """A client that opens no connection yet. Takes a second at first: make it in a thread.
 
     Args:
         needed_for: what does not work without the library; begins the message.
-        max_bytes: largest answer read; ``settings`` is the class whose ``max_response_bytes`` it is.
+        max_bytes: largest answer read; ``limit`` is the setting that it comes from.
 
     Raises:
         MissingExtraError: the library is not installed.
@@ -30,5 +36,5 @@ def openai_client(
         base_url=base_url,
         timeout=timeout_s,
         max_retries=0,  # the processor's own retries know the deadline, the jitter and the other tasks
-        http_client=bounded_client(timeout_s=timeout_s, max_bytes=max_bytes, settings=settings),
+        http_client=bounded_client(timeout_s=timeout_s, max_bytes=max_bytes, limit=limit),
     )

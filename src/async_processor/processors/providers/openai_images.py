@@ -67,7 +67,7 @@ class OpenAIImages:
             needed_for="IMAGE_GENERATION with provider 'openai'",
             timeout_s=self._settings.request_timeout_s,
             max_bytes=self._settings.max_response_bytes,
-            settings=SETTINGS,
+            limit=f"{SETTINGS}.max_response_bytes",
         )
 
     def _read(self, content: bytes, model: str | None) -> GeneratedPicture:

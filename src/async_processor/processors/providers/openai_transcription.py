@@ -79,7 +79,7 @@ class OpenAITranscription:
             needed_for="AUDIO_TRANSCRIPTION with provider 'openai'",
             timeout_s=self._config.request_timeout_s,
             max_bytes=self._config.max_response_bytes,
-            settings="SpeechConfig",
+            limit="SpeechConfig.max_response_bytes",
         )
 
 

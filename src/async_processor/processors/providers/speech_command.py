@@ -5,37 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import struct
 import tempfile
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from ...errors import ProviderError
+from ..wav_sound import WavError, read_wav
 
 DEADLINE_S = 10.0
-_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 _NOT_SPOKEN = re.compile(r"[^\w\s.,;:!?'\"()%&$+-]|_")
 _TYPOGRAPHY = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": ", ", "…": "."})
-
-
-@dataclass(slots=True, frozen=True)
-class Speech:
-    """Text spoken.
-
-    Attributes:
-        wav: a WAV file: one channel, 16 bit.
-        sample_rate: in Hz.
-        duration: seconds.
-        provider: the program that spoke.
-        voice: which of its voices.
-    """
-
-    wav: bytes = field(repr=False)
-    sample_rate: int
-    duration: float
-    provider: str
-    voice: str
 
 
 def speakable(text: str) -> str:
@@ -44,9 +23,7 @@ def speakable(text: str) -> str:
     return " ".join(_NOT_SPOKEN.sub(" ", plain).split())
 
 
-async def speak(
-    arguments: Sequence[str], text: str, *, provider: str, voice: str, deadline_s: float = DEADLINE_S
-) -> Speech:
+async def speak(arguments: Sequence[str], text: str, *, provider: str, deadline_s: float = DEADLINE_S) -> bytes:
     """Run the program, and end it when it takes longer than ``deadline_s`` seconds or the caller is cancelled.
 
     The text goes through a pipe: arguments would show it to everybody on the machine, and no shell is involved. The
@@ -55,8 +32,10 @@ async def speak(
     Args:
         arguments: the program and its arguments.
         text: what to say.
-        provider: name of the program, for the result and for errors.
-        voice: name of the voice that the arguments ask for.
+        provider: name of the program, for errors.
+
+    Returns:
+        The file, with true sizes in its header: a program that cannot seek leaves placeholders there.
 
     Raises:
         ProviderError: it could not be started, failed, took too long, or wrote no WAV file.
@@ -71,7 +50,10 @@ async def speak(
         await _finish(process, text, provider, deadline_s)
         output.seek(0)
         wav = output.read()
-    return _checked(wav, provider, voice)
+    try:
+        return read_wav(wav).file()
+    except WavError as error:
+        raise ProviderError(f"{provider} wrote {error}") from error
 
 
 async def _finish(process: asyncio.subprocess.Process, text: str, provider: str, deadline_s: float) -> None:
@@ -87,17 +69,3 @@ async def _finish(process: asyncio.subprocess.Process, text: str, provider: str,
             await process.wait()
     if process.returncode != 0:
         raise ProviderError(f"{provider} failed with exit code {process.returncode}")
-
-
-def _checked(wav: bytes, provider: str, voice: str) -> Speech:
-    """Read the header, and write the true sizes into it: a program that cannot seek leaves placeholders there."""
-    if len(wav) <= _HEADER.size:
-        raise ProviderError(f"{provider} wrote no sound")
-    values = list(_HEADER.unpack_from(wav))
-    riff, _, wave, _, _, kind, channels, rate, _, _, bits, data, _ = values
-    if (riff, wave, data, kind, channels, bits) != (b"RIFF", b"WAVE", b"data", 1, 1, 16) or rate <= 0:
-        raise ProviderError(f"{provider} wrote something else than a WAV file of one channel and 16 bit")
-    size = (len(wav) - _HEADER.size) // 2 * 2
-    values[1], values[-1] = size + _HEADER.size - 8, size
-    whole = _HEADER.pack(*values) + wav[_HEADER.size : _HEADER.size + size]
-    return Speech(whole, rate, size / 2 / rate, provider, voice)
