@@ -116,6 +116,20 @@ def read_payload(payload: Mapping[str, Any], settings: AIConfig) -> Wish:
     )
 
 
+def check_payload(payload: Mapping[str, Any], settings: AIConfig, *, alone: bool) -> None:
+    """Refuse what cannot be answered, whatever the dependencies give.
+
+    Args:
+        alone: whether there are none, so that nobody brings a child's words but the payload.
+
+    Raises:
+        InvalidPayloadError: a field is missing, of the wrong type, too long or out of range.
+    """
+    wish = read_payload(payload, settings)
+    if alone and wish.template is not None and wish.facts.words is None:
+        _without_words(wish.template)
+
+
 def compose(wish: Wish, dependencies: DependencyResults, model: str | None) -> tuple[ChatRequest, tuple[str, ...]]:
     """The request for a chat model, and what could not be used, in words.
 
