@@ -189,10 +189,10 @@ def _default_tokens(settings: AIConfig) -> int:
 
 def _without_words(template: Template) -> str:
     if template.silent_words is None:
-        raise InvalidPayloadError(
-            "this template answers what the child said: send it as payload['text'], or let the task depend on an "
+        raise read.invalid(
+            "prompt_template",
+            "answers what the child said: send that as payload['text'], or let the task depend on an "
             "AUDIO_TRANSCRIPTION task",
-            field="prompt_template",
         )
     return template.silent_words
 
