@@ -20,7 +20,7 @@
     │   ├── TaskTimeoutError          (TimeoutError)
     │   └── TaskCancelledError
     ├── PermanentError                              an attempt failed in a way that no retry can mend
-    │   ├── InvalidPayloadError       (ValueError)  the payload is wrong; says what to send instead
+    │   ├── InvalidPayloadError       (ValueError)  the payload is wrong; refused at submit if its form tells
     │   ├── ProcessorNotAvailableError              nothing is registered for the type, or it cannot run here
     │   ├── AuthenticationError                     a provider refused the credentials
     │   ├── UnserializableError       (TypeError)   something cannot cross to a process, or be kept in a store
@@ -156,7 +156,10 @@ class PermanentError(AsyncProcessorError):
 
 
 class InvalidPayloadError(PermanentError, ValueError):
-    """The payload is wrong. ``field`` names the key; the message says what to send instead."""
+    """The payload is wrong. ``field`` names the key; the message says what to send instead.
+
+    Raised at submit by a built-in type whose schema the payload breaks; what shows only when it is used fails the task.
+    """
 
     def __init__(self, message: str, *, field: str | None = None, task_id: str | None = None) -> None:
         super().__init__(message, task_id=task_id)

@@ -195,6 +195,7 @@ class AdvancedAsyncProcessor:
 
         Raises:
             InvalidTaskError: a field cannot be used; ``DuplicateTaskError`` and ``CyclicDependencyError`` among them.
+            InvalidPayloadError: the payload is not one that the built-in function of the task's type can use.
             ProcessorNotAvailableError: no function is registered under the task's own type name.
             ProcessorNotRunningError: not started, or shut down.
             UnserializableError: the store cannot keep its payload.
@@ -324,6 +325,7 @@ class AdvancedAsyncProcessor:
 
         Raises:
             ConfigurationError: a type has no example.
+            InvalidPayloadError: the settings allow less than an example asks for.
             TaskFailedError: an example failed.
         """
         from .runtime.warming import types_to_warm, warm_type

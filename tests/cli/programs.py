@@ -129,3 +129,8 @@ async def stubborn(processor: AdvancedAsyncProcessor) -> None:
 
 
 broken = "not a function"
+
+
+async def slip(processor: AdvancedAsyncProcessor) -> None:
+    """Submit what a built-in type cannot use."""
+    await processor.submit_task(create_task("text_analysis", {"txt": "hello"}, id="slip"))

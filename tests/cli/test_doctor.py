@@ -15,7 +15,7 @@ import pytest
 from tests.source_code import ROOT
 from typer.testing import CliRunner
 
-from async_processor import ProcessingType
+from async_processor import ProcessingType, ProcessorConfig
 from async_processor.cli import findings
 from async_processor.cli.app import app
 from async_processor.cli.columns import in_columns
@@ -201,6 +201,21 @@ def test_the_outcome_of_every_example_is_told(functions: dict[ProcessingType, An
         "database_operation": "left out there is no example",
         "notification": "failed 0.000 s OSError: no example: no microphone",
     }
+
+
+def test_an_example_that_the_settings_do_not_allow_has_failed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ASYNC_PROCESSOR_TEXT_MAX_TEXT_CHARS", "10")
+    specs = {ProcessingType.TEXT_ANALYSIS: builtin.builtin_registry(ProcessorConfig.from_env()).get("text_analysis")}
+    for module in (findings, builtin):
+        monkeypatch.setattr(module, "builtin_registry", lambda _config: ProcessorRegistry(specs))
+
+    (code, text), (second, short) = run("doctor", "--run"), run("showcase")
+
+    assert (code, second) == (ExitCode.FAILED, ExitCode.FAILED)
+    last = table(text.split("\n\n")[-1])["text_analysis"]
+    assert " ".join(last.split()[1:4]) == "failed 0.000 s"
+    assert last.endswith("payload['text'] has 73 characters; send at most 10")
+    assert "is not accepted: payload['text'] has 73 characters" in table(short)["text_analysis"]
 
 
 def test_the_showcase_leaves_out_what_is_hosted(functions: dict[ProcessingType, Any]):

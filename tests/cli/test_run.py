@@ -93,6 +93,14 @@ def test_a_time_that_nobody_can_wait_for_is_a_wrong_call(timeout: str):
     assert "--timeout must be" in ran.stderr
 
 
+def test_a_payload_that_its_type_cannot_use_ends_the_program_with_a_sentence():
+    ran = run(f"{PROGRAM}:slip", "--until-idle")
+
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("async-processor run: task 'slip' is not accepted: payload['text'] is missing; send")
+    assert "Traceback" not in ran.stderr
+
+
 @pytest.mark.parametrize("code", ["import nowhere", "object.nothing", "def setup(processor): object.nothing"])
 def test_what_is_wrong_within_a_program_is_shown_with_its_place(code: str, tmp_path: Path):
     (tmp_path / "wrong.py").write_text(code, encoding="ascii")

@@ -137,6 +137,22 @@ def test_a_recording_that_is_none_fails_with_a_message_and_no_traceback(tmp_path
     assert "Traceback" not in ran.stdout + ran.stderr
 
 
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [(b"\0\0\0\x20ftypM4A ", "is m4a, which cannot be decoded here; send wav"), (b"", "is empty; send the bytes")],
+)
+def test_a_file_that_is_of_no_use_as_a_recording_is_a_wrong_call(data: bytes, says: str, tmp_path: Path):
+    recording = tmp_path / "sound.m4a"
+    recording.write_bytes(data)
+
+    ran = talk(recording, cwd=tmp_path)
+
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.splitlines()[-1].startswith(f"async-processor talk: {recording} cannot be used: task ")
+    assert says in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
 @pytest.mark.parametrize("name", ["missing.wav", "."])
 def test_a_file_that_cannot_be_read_is_a_wrong_call(name: str, tmp_path: Path):
     ran = talk(name, cwd=tmp_path)

@@ -12,7 +12,7 @@ from tests.processors.recordings import RATE, pcm, tone
 
 from async_processor import AdvancedAsyncProcessor, ProcessorConfig, SpeechConfig, TaskResult, TaskStatus, create_task
 from async_processor.config import EmotionConfig
-from async_processor.errors import ProviderError
+from async_processor.errors import InvalidPayloadError, ProviderError
 from async_processor.model import ProcessingType
 from async_processor.processors import provider_registry
 from async_processor.processors.audio_transcription import processor_spec
@@ -173,9 +173,10 @@ async def test_a_recogniser_gets_nothing_that_is_refused():
     made = register("speech_to_text", Ear)
     config = replace(CONFIG, speech=SpeechConfig(provider="mine", max_upload_bytes=1_000))
 
-    large, good = await run((TRANSCRIBE, SOUND), (TRANSCRIBE, {**SOUND, "audio_data": bytes(500)}), config=config)
+    with pytest.raises(InvalidPayloadError, match="max_upload_bytes"):
+        await run((TRANSCRIBE, SOUND), config=config)
+    (good,) = await run((TRANSCRIBE, {**SOUND, "audio_data": bytes(500)}), config=config)
 
-    assert (large.status, large.error_type) == (TaskStatus.FAILED, "InvalidPayloadError")
     assert good.ok
     assert [len(ear.asked) for ear in made] == [1]
 
@@ -302,9 +303,9 @@ async def test_a_finding_that_cannot_be_used_fails_for_good(finds: object):
 async def test_a_payload_that_cannot_be_judged_is_refused_before_the_analyser_is_made(payload: dict[str, Any]):
     made = register("emotion_analyzer", Heart)
 
-    (result,) = await run((JUDGE, payload))
+    with pytest.raises(InvalidPayloadError):
+        await run((JUDGE, payload))
 
-    assert (result.status, result.error_type) == (TaskStatus.FAILED, "InvalidPayloadError")
     assert made == []
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -275,3 +277,13 @@ def test_any_payload_is_analysed_or_refused(payload, heard):
         assert error.permanent  # noqa: PT017 - the other outcome is as good
         return
     assert result["primary_emotion"]
+
+
+def test_the_network_s_runtime_writes_no_name_of_this_machine_to_disk_and_reports_to_nobody(tmp_path):
+    """It does so when it is imported, and leaves these files; not where it takes itself to be under test, though."""
+    code = "from async_processor.processors.providers.swift_f0_pitch import _tracker; _tracker()"
+    own = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "PYTHONPATH": ":".join(sys.path)}
+
+    subprocess.run([sys.executable, "-c", code], env=own, check=True, timeout=50)
+
+    assert list(tmp_path.iterdir()) == []

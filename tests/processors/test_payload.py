@@ -4,6 +4,7 @@ import math
 from decimal import Decimal
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +27,7 @@ READERS = {
     "number": lambda payload: read.number(payload, "x", None, 0, 10),
     "whole": lambda payload: read.whole(payload, "x", 3, 0, 10),
     "choice": lambda payload: read.choice(payload, "x", None, ("a", "b")),
+    "buffer": lambda payload: read.buffer(payload, "x", "bytes", 5, "Config.max_bytes"),
     "mapping": lambda payload: read.mapping(payload, "x"),
 }
 
@@ -112,3 +114,39 @@ def test_a_flag_is_true_or_false_and_nothing_that_looks_like_it(value):
     for other in (1, 0, "true", b"", [], 1.0):
         with pytest.raises(InvalidPayloadError, match="must be True or False"):
             read.flag({"on": other}, "on", default=value)
+
+
+ARRAY = np.arange(12, dtype=">i4").reshape(3, 4)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"abcdef", bytearray(b"abcdef"), memoryview(b"abcdef"), memoryview(b"a1b2c3d4e5f6")[::2], memoryview(ARRAY),
+        memoryview(ARRAY)[::2], memoryview(ARRAY.astype("f8")), memoryview(np.array(5.0)), memoryview(b""),
+    ],
+)  # fmt: skip
+def test_the_beginning_of_bytes_is_that_of_their_copy(value):
+    whole = bytes(value)
+
+    assert read.size_of(value) == len(whole)
+    for size in (0, 1, 3, 5, 1_000):
+        assert read.beginning(value, size) == whole[:size]
+
+
+def test_bytes_are_handed_on_as_they_came_or_copied_as_one_asks():
+    given = bytearray(b"abc")
+
+    assert read.buffer({"x": given}, "x", "bytes", 3, "limit") is given
+    assert read.data({"x": given}, "x", "bytes", 3, "limit") == b"abc"
+
+
+def test_a_name_of_megabytes_is_compared_with_none():
+    class Counted(str):
+        __slots__ = ()
+
+        def casefold(self):
+            raise AssertionError("it was")
+
+    with pytest.raises(InvalidPayloadError, match="a name of 1001 characters"):
+        read.choice({"x": Counted("a" * 1_001)}, "x", None, ("a", "b"))

@@ -19,15 +19,16 @@ from hypothesis import strategies as st
 
 from async_processor import AdvancedAsyncProcessor, TaskPriority, TaskStatus, create_task
 from async_processor.config import ProcessorConfig, TextConfig
-from async_processor.errors import ConfigurationError, InvalidPayloadError, PermanentError
-from async_processor.model import LaneName, ProcessingTask, ProcessingType
+from async_processor.context import DependencyResults, TaskContext
+from async_processor.errors import ConfigurationError, InvalidPayloadError, PermanentError, SizeLimitError
+from async_processor.model import LaneName, ProcessingTask, ProcessingType, TaskResult
 from async_processor.processors.providers import yake_keywords
 from async_processor.processors.text_analysis import ANALYSES, processor_spec, read_request
 
 pytestmark = pytest.mark.alone
 
 SPEC = processor_spec(ProcessorConfig())
-ALWAYS = {"statistics", "analysed_as", "language_source", "reasons", "provider", "model", "offline"}
+ALWAYS = {"statistics", "text_source", "analysed_as", "language_source", "reasons", "provider", "model", "offline"}
 ZOO = (
     "Yesterday we went to the zoo. The baby elephant was wonderful, and we loved the baby elephant most of all! "
     "Mr. Bear said that elephants never forget."
@@ -35,8 +36,12 @@ ZOO = (
 REVIEWS = ["The toy is great, my daughter loves it.", "It broke on the first day. I am very disappointed.", ZOO]
 
 
-def analyse(text, **fields):
-    result = SPEC.func(ProcessingTask(ProcessingType.TEXT_ANALYSIS, {"text": text, **fields}))
+def analyse(text=None, *results, spec=SPEC, **fields):
+    """What comes of a payload, after the tasks of these results."""
+    given = {} if text is None else {"text": text}
+    task = ProcessingTask(ProcessingType.TEXT_ANALYSIS, {**given, **fields})
+    dependencies = DependencyResults({item.task_id: item for item in results})
+    result = spec.func(task, TaskContext(task_id=task.id, task_type=task.task_type, dependencies=dependencies))
     assert result.keys() >= ALWAYS
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert all((result[name] is None) == (name in result["reasons"]) for name in ANALYSES if name in result)
@@ -194,7 +199,7 @@ def test_a_given_language_goes_before_what_the_words_tell():
 def test_the_assumed_language_is_a_setting():
     german = processor_spec(ProcessorConfig(text=TextConfig(assumed_language="de")))
 
-    assert german.func(ProcessingTask("x", {"text": "Guten Tag"}))["analysed_as"] == "de"
+    assert analyse("Guten Tag", spec=german)["analysed_as"] == "de"
 
 
 def test_languages_without_spaces_have_no_keywords():
@@ -222,8 +227,11 @@ def test_languages_without_spaces_have_no_keywords():
 )  # fmt: skip
 def test_a_payload_without_use_is_refused_by_field(payload, field):
     with pytest.raises(InvalidPayloadError, match=r"must be|send") as caught:
-        read_request(payload, TextConfig())
+        SPEC.check(create_task(ProcessingType.TEXT_ANALYSIS, payload))
     assert caught.value.field == field
+    with pytest.raises(InvalidPayloadError) as later:
+        analyse(**payload)
+    assert later.value.message == caught.value.message
 
 
 @pytest.mark.parametrize("name", ["entities", "NER", ["sentiment", "entities"]])
@@ -237,17 +245,19 @@ def test_a_payload_is_read_without_any_of_the_libraries():
         "import sys\n"
         "for name in ('yake', 'py3langid', 'vaderSentiment', 'numpy'): sys.modules[name] = None\n"
         "from async_processor.config import ProcessorConfig, TextConfig\n"
+        "from async_processor.context import TaskContext\n"
         "from async_processor.errors import MissingExtraError\n"
         "from async_processor.model import ProcessingTask\n"
         "from async_processor.processors import text_analysis as ta\n"
         "print(ta.read_request({'text': 'hello'}, TextConfig()).analyses)\n"
         "spec = ta.processor_spec(ProcessorConfig())\n"
+        "context = TaskContext(task_id='t', task_type='x')\n"
         "for name in ta.ANALYSES[:3]:\n"
         "    payload = {'text': 'one two three', 'analysis_type': name, 'language': 'en'}\n"
-        "    try: print(spec.func(ProcessingTask('x', payload)))\n"
+        "    try: print(spec.func(ProcessingTask('x', payload), context))\n"
         "    except MissingExtraError as error: print(error)\n"
         "payload = {'text': 'one two three', 'analysis_type': 'readability', 'language': 'en'}\n"
-        "print(spec.func(ProcessingTask('x', payload))['readability']['words'])\n"
+        "print(spec.func(ProcessingTask('x', payload), context)['readability']['words'])\n"
     )
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True)
@@ -274,7 +284,7 @@ async def test_it_runs_in_the_process_lane_and_says_that_it_is_ready():
 
     readiness = await SPEC.readiness()
     assert (readiness.provider, readiness.offline, readiness.problem) == ("vader+yake+py3langid+flesch", True, None)
-    assert SPEC.func(ProcessingTask("x", SPEC.example()))["reasons"] == {}
+    assert analyse(**SPEC.example())["reasons"] == {}
 
 
 async def test_it_says_what_to_install_where_it_is_not_ready(monkeypatch):
@@ -309,6 +319,74 @@ def test_yake_keeps_no_words_for_later():
     assert KeywordExtractor._ultra_fast_similarity.cache_info().currsize == 0
 
 
+# Words of tasks that went before
+
+
+def ended(task_type, result, status=TaskStatus.COMPLETED):
+    return TaskResult(task_id=f"t-{task_type}", task_type=task_type, result=result, status=status)
+
+
+HEARD = ended(ProcessingType.AUDIO_TRANSCRIPTION, {"transcription": "I love the zoo!", "language": "en"})
+ANSWERED = ended(ProcessingType.AI_RESPONSE, {"response": "I hate the rain.", "provider": "scripted"})
+SILENT = ended(ProcessingType.AUDIO_TRANSCRIPTION, {"transcription": "", "reason": "no speech was found"})
+NOT_HEARD = ended(ProcessingType.AUDIO_TRANSCRIPTION, None, TaskStatus.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("text", "results", "label", "source"),
+    [
+        (None, [HEARD], "positive", "audio_transcription"),
+        (None, [ANSWERED], "negative", "ai_response"),
+        (None, [ANSWERED, HEARD], "positive", "audio_transcription"),
+        (None, [NOT_HEARD, ANSWERED], "negative", "ai_response"),
+        (None, [SILENT, ANSWERED], None, "audio_transcription"),
+        ("I hate mud.", [HEARD], "negative", "payload"),
+        ("", [HEARD], None, "payload"),
+    ],
+)
+def test_a_payload_without_a_text_takes_that_of_a_task_before(text, results, label, source):
+    result = analyse(text, *results, analysis_type="sentiment", language="en")
+
+    assert (result["sentiment"] or {"label": None})["label"] == label
+    assert result["text_source"] == source
+
+
+@pytest.mark.parametrize(
+    "results", [[], [NOT_HEARD], [ended("mine", {"transcription": "hello"})], [ended("ai_response", {"response": 3})]]
+)
+def test_without_any_text_it_says_where_one_may_come_from(results):
+    with pytest.raises(InvalidPayloadError, match="or depend on an AUDIO_TRANSCRIPTION or AI_RESPONSE task") as caught:
+        analyse(None, *results)
+
+    assert caught.value.field == "text"
+
+
+def test_a_text_of_a_task_before_has_the_same_limit():
+    spec = processor_spec(ProcessorConfig(text=TextConfig(max_text_chars=14)))
+
+    with pytest.raises(SizeLimitError, match=r"audio_transcription .* 15 characters; at most 14 .*max_text_chars"):
+        analyse(None, HEARD, spec=spec)
+
+
+def test_half_a_character_from_a_task_before_is_replaced():
+    odd = ended(ProcessingType.AUDIO_TRANSCRIPTION, {"transcription": "I love \ud800 it"})
+
+    assert analyse(None, odd)["statistics"]["words"] == 3
+
+
+async def test_a_task_analyses_what_one_before_it_heard():
+    async with AdvancedAsyncProcessor(1, 1, 1) as processor:
+        processor.register_processor(ProcessingType.AUDIO_TRANSCRIPTION, lambda _task: {"transcription": ZOO})
+        before = create_task(ProcessingType.AUDIO_TRANSCRIPTION, {"file": 5})
+        task = create_task(ProcessingType.TEXT_ANALYSIS, {"child_id": "child-1"}, depends_on=[before.id])
+        await processor.submit_task(task)
+        await processor.submit_task(before)
+        result = await processor.wait_for_task(task.id, timeout=50)
+
+    assert result.unwrap()["statistics"]["characters"] == len(ZOO)
+    assert result.unwrap()["text_source"] == "audio_transcription"
+
+
 PAYLOADS = st.fixed_dictionaries(
     {},
     optional={
@@ -323,11 +401,12 @@ PAYLOADS = st.fixed_dictionaries(
 
 def check_payload(payload):
     try:
-        request = read_request(payload, TextConfig())
+        SPEC.check(create_task(ProcessingType.TEXT_ANALYSIS, payload))
     except InvalidPayloadError as error:
         assert error.permanent  # noqa: PT017 - the other outcome is as good
         return
 
+    request = read_request(payload, TextConfig())
     result = analyse(**payload)
     assert result["analysed_as"] == (request.language or result["analysed_as"])
     assert "keywords" not in result or len(result["keywords"] or ()) <= request.max_keywords
@@ -398,28 +477,19 @@ async def run_all(processor: AdvancedAsyncProcessor, payloads: list[dict[str, ob
     return [await processor.wait_for_task(task.id, timeout=50) for task in tasks]
 
 
-async def test_hostile_texts_fail_or_end_and_do_not_hold_up_the_loop():  # B9: loop lag <= 50 ms
+async def test_hostile_texts_are_refused_or_end_and_do_not_hold_up_the_loop():  # B9: loop lag <= 50 ms
     """10 MB, a million marks, half a surrogate pair; then each of the others; and the slot is free for a good one."""
     async with AdvancedAsyncProcessor(1, 1, 1) as processor:
         lags: list[float] = []
         (warm,) = await run_all(processor, [{"text": ZOO}])
         ticker = asyncio.create_task(tick(lags))
-        refused = await run_all(
-            processor,
-            [
-                {"text": "a b " * 2_500_000},
-                {"text": "e" + "\u0301" * 1_000_000},
-                {"text": "a\ud800"},
-                {"text": "\udfff"},
-            ],
-        )
+        for hostile in ("a b " * 2_500_000, "e" + "\u0301" * 1_000_000, "a\ud800", "\udfff"):
+            with pytest.raises(InvalidPayloadError, match="'text'"):
+                await run_all(processor, [{"text": hostile}])
         ended = await run_all(processor, [{"text": (piece * 5_000)[:5_000]} for piece in HOSTILE.values()])
         (good,) = await run_all(processor, [{"text": ZOO}])
         ticker.cancel()
 
-    assert [(item.status, item.error_type, item.attempts) for item in refused] == [
-        (TaskStatus.FAILED, "InvalidPayloadError", 1)
-    ] * 4
     assert {item.status for item in ended} == {TaskStatus.COMPLETED}
     assert good.result == warm.result
     # The machine is shared: what comes once in a hundred wake-ups is its doing, and ours would come with every text.

@@ -52,6 +52,19 @@ async def test_a_payload_over_the_limit_is_refused_at_submit(hints: dict[str, bo
         assert caught.value.field == "payload"
 
 
+async def test_memory_that_was_released_has_a_size_all_the_same() -> None:
+    """Whoever reads it finds out; the submitter is not the one to get a ValueError out of our counting."""
+    view = memoryview(b"gone")
+    view.release()
+    async with running_processor(config=ProcessorConfig(max_payload_bytes=LIMIT)) as processor:
+        processor.register_processor("pass", pass_through)
+        task = create_task("pass", {"data": view}, max_retries=0)
+        await processor.submit_task(task)
+        (result,) = await ends(processor, task)
+
+    assert (result.status, result.error_type) == (TaskStatus.FAILED, "ValueError")
+
+
 @pytest.mark.parametrize("hints", [*KINDS, pytest.param({"cpu_intensive": True}, id="process")])
 async def test_a_result_over_the_limit_fails_the_task_once(hints: dict[str, bool]) -> None:  # R3
     async with running_processor(config=ProcessorConfig(max_result_bytes=LIMIT)) as processor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..config import ProcessorConfig
+from ..errors import InvalidPayloadError
 from ..model import ProcessingType, TaskPriority, TaskResult, TaskStatus, create_task
 from ..processor import AdvancedAsyncProcessor
 from ..processors.builtin import builtin_registry
@@ -112,12 +113,18 @@ async def _try(processor: AdvancedAsyncProcessor, finding: Finding) -> TaskResul
         # Making it may take a moment, such as for speaking a sentence.
         payload = await asyncio.to_thread(finding.spec.example)
     except Exception as error:  # noqa: BLE001 - a border: an example that cannot be made is one that failed
-        return TaskResult(
-            task_id="", status=TaskStatus.FAILED, error=f"no example: {error}", error_type=type(error).__name__
-        )
+        return _failed(f"no example: {error}", error)
     task = create_task(finding.task_type, payload, TaskPriority.HIGH, max_retries=0, timeout=TRIAL_TIMEOUT_S)
-    await processor.submit_task(task)
+    try:
+        await processor.submit_task(task)
+    except InvalidPayloadError as error:
+        # Settings may allow less than the example asks for.
+        return _failed(error.message, error)
     return await processor.wait_for_task(task.id)
+
+
+def _failed(what: str, error: Exception) -> TaskResult:
+    return TaskResult(task_id="", status=TaskStatus.FAILED, error=what, error_type=type(error).__name__)
 
 
 def provider_of(finding: Finding) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import ProcessorConfig
-from ..errors import AsyncProcessorError, ConfigurationError
+from ..errors import AsyncProcessorError, ConfigurationError, InvalidPayloadError
 from ..monitoring.observer import Observer
 from ..processor import AdvancedAsyncProcessor
 from ..runtime.stores import Durability
@@ -68,6 +68,9 @@ async def _talk(options: TalkOptions) -> ExitCode:
             processor.add_observer(observer)
             await processor.start()
             results = await interruption.run(turn.run(processor))
+        except InvalidPayloadError as error:
+            # Only the recording is the caller's own.
+            raise UsageError(f"{options.recording} cannot be used: {error}") from None
         finally:
             # After the work nothing runs any more; after a signal nothing shall. Workers are ended by force.
             await processor.shutdown(timeout=0)

@@ -22,7 +22,7 @@ from .model_names import ending_model, first_current, hosted_model
 from .moderation import Moderation, Moderator, Stage, moderate
 from .moderation_providers import open_moderator
 from .per_loop import PerLoop
-from .prompting import compose, read_payload
+from .prompting import check_payload, compose, read_payload
 from .provider_registry import checked
 from .registry import ProcessorSpec, Readiness
 
@@ -47,6 +47,7 @@ def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
         is_async=True,
         wants_context=True,
         lane=LaneName.ASYNC,
+        check=lambda task: check_payload(task.payload, config.ai, alone=not task.depends_on),
         aclose=responder.aclose,
         readiness=responder.readiness,
         example=example,

@@ -45,7 +45,11 @@ _MODULES = ("numpy", "soundfile", "soxr", "webrtc_noise_gain", "pyloudnorm", "sc
 def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
     """How AUDIO_ENHANCEMENT runs: in the process lane, because it decodes bytes that nobody vouches for."""
     return inspect_function(
-        functools.partial(enhance, config=config.speech), lane=LaneName.PROCESS, readiness=readiness, example=example
+        functools.partial(enhance, config=config.speech),
+        lane=LaneName.PROCESS,
+        check=lambda task: read_request(task.payload, config.speech),
+        readiness=readiness,
+        example=example,
     )
 
 

@@ -19,7 +19,7 @@ from ..model import LaneName, ProcessingTask
 from .audio import SAMPLE_RATE, Source, decode, read_source
 from .example_sound import example_recording
 from .extras import missing_extra
-from .hosted_transcription import HostedTranscriber, UploadRequest, read_upload
+from .hosted_transcription import HostedTranscriber, UploadRequest, check_request, read_upload
 from .providers import pocketsphinx_stt, silero_vad
 from .recognition import Heard, LocalRecognizer, read_language
 from .recognizers import RUN_HERE, chosen, open_local
@@ -50,6 +50,7 @@ def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
             is_async=True,
             wants_context=False,
             lane=LaneName.ASYNC,
+            check=lambda task: check_request(task.payload, speech),
             aclose=transcriber.aclose,
             readiness=functools.partial(_hosted_readiness, transcriber, speech.provider),
             example=example,
@@ -57,6 +58,7 @@ def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
     return inspect_function(
         functools.partial(transcribe, config=speech),
         lane=LaneName.PROCESS,
+        check=lambda task: _read_local(task.payload, speech),
         readiness=functools.partial(_local_readiness, speech),
         example=example,
     )

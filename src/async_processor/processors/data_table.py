@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..config import DataConfig
 from . import payload as read
 from .data_columns import FIELD, LARGEST, Column, Kind, check_cells, check_column_count, columns_of, shown, too_large
-from .data_request import QUERY, File, Source
+from .data_request import QUERY, File, Source, check_records
 from .providers import pyarrow_tables
 from .providers.duckdb_engine import Engine, Relation, file_in_memory
 
@@ -97,6 +97,8 @@ def load(engine: Engine, source: Source, config: DataConfig) -> Table:
         table = _load_file(engine, source, config)
         _check_sizes(engine, table)
     else:
+        if not isinstance(source, Mapping):
+            check_records(source)
         limits = {"max_columns": config.max_columns, "max_cells": config.max_cells}
         table = _load_columns(engine, columns_of(source, **limits, step=engine.check))
     engine.lock()
@@ -154,9 +156,9 @@ def _load_file(engine: Engine, file: File, config: DataConfig) -> Table:
 @contextlib.contextmanager
 def _opened(engine: Engine, file: File) -> Iterator[Relation]:
     if file.form == "arrow":
-        yield engine.offer(pyarrow_tables.read_table(file.data))
+        yield engine.offer(pyarrow_tables.read_table(bytes(file.data)))
     else:
-        with file_in_memory(file.data) as path:
+        with file_in_memory(bytes(file.data)) as path:
             yield engine.file(path, file.form)
 
 

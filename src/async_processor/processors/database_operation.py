@@ -12,7 +12,7 @@ from ..config import DatabaseConfig, ProcessorConfig
 from ..context import TaskContext
 from ..errors import AsyncProcessorError, ConfigurationError
 from ..model import LaneName, ProcessingTask
-from .database_request import TRANSACTION, DatabaseRequest, read_request
+from .database_request import TRANSACTION, DatabaseRequest, check_payload, read_request
 from .registry import ProcessorSpec, Readiness
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
         is_async=True,
         wants_context=True,
         lane=LaneName.ASYNC,
+        check=lambda task: check_payload(task.payload, config.database),
         aclose=operations.aclose,
         readiness=operations.readiness,
         example=lambda: {"connection": MEMORY, "operation": "sql", "sql": "SELECT 6 * 7 AS answer"},

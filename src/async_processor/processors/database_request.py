@@ -14,11 +14,13 @@ from typing import Any
 from ..config import DatabaseConfig
 from ..errors import InvalidPayloadError
 from . import payload as read
-from .database_values import bindable, bindable_or_json
+from .database_values import Values
 
 DEFAULT_CONNECTION = "default"
 TRANSACTION = "transaction"
 MAX_NAME_CHARS = 128
+# As many columns as a table in SQLite may ever have; in PostgreSQL it is a twentieth.
+_MAX_NAMES = 32_767
 # The largest LIMIT and OFFSET that both databases take.
 _MAX_SKIP = 2**63 - 1
 
@@ -146,16 +148,32 @@ def read_request(payload: Mapping[str, Any], settings: DatabaseConfig) -> Databa
     Raises:
         InvalidPayloadError: names the field and what to send.
     """
+    return _read(payload, _Reading(settings, Values(settings.max_parameters, in_passing=False)))
+
+
+def check_payload(payload: Mapping[str, Any], settings: DatabaseConfig) -> None:
+    """Refuse what ``read_request`` would, but for what only shows in many or long values.
+
+    Raises:
+        InvalidPayloadError: names the field and what to send.
+    """
+    _read(payload, _Reading(settings, Values(settings.max_parameters, in_passing=True)))
+
+
+@dataclass(slots=True, frozen=True)
+class _Reading:
+    """One payload being read: under which settings, and who takes its values."""
+
+    settings: DatabaseConfig
+    values: Values
+
+
+def _read(payload: Mapping[str, Any], reading: _Reading) -> DatabaseRequest:
     operation = read.choice(payload, "operation", None, (*_READERS, TRANSACTION))
     if operation == TRANSACTION:
-        statements = tuple(_read_transaction(payload, settings))
+        statements = tuple(_read_transaction(payload, reading))
     else:
-        statements = (_READERS[operation](payload, settings),)
-    bound = sum(_count(item) for item in statements)
-    if bound > settings.max_parameters:
-        raise read.invalid(
-            _values_field(operation), f"binds {bound} values; send at most {settings.max_parameters} in one task"
-        )
+        statements = (_READERS[operation](payload, reading),)
     return DatabaseRequest(
         connection=_name(payload, "connection", DEFAULT_CONNECTION),
         operation=operation,
@@ -164,16 +182,17 @@ def read_request(payload: Mapping[str, Any], settings: DatabaseConfig) -> Databa
     )
 
 
-def _read_transaction(payload: Mapping[str, Any], settings: DatabaseConfig) -> Iterator[Statement]:
+def _read_transaction(payload: Mapping[str, Any], reading: _Reading) -> Iterator[Statement]:
     wanted = "a list of operations, each a mapping like a payload"
     items: Sequence[Any] = read.required(payload, "statements", (list, tuple), wanted)
-    if not 1 <= len(items) <= settings.max_statements:
-        raise read.invalid("statements", f"has {len(items)} items; send 1 to {settings.max_statements}")
+    most = reading.settings.max_statements
+    if not 1 <= len(items) <= most:
+        raise read.invalid("statements", f"has {len(items)} items; send 1 to {most}")
     for number, item in enumerate(items):
         if not isinstance(item, Mapping):
             read.refuse("statements", wanted, item)
         try:
-            yield _READERS[read.choice(item, "operation", None, tuple(_READERS))](item, settings)
+            yield _READERS[read.choice(item, "operation", None, tuple(_READERS))](item, reading)
         except InvalidPayloadError as error:
             raise InvalidPayloadError(f"payload['statements'][{number}]: {error}", field="statements") from None
 
@@ -181,66 +200,55 @@ def _read_transaction(payload: Mapping[str, Any], settings: DatabaseConfig) -> I
 # One reader for each operation
 
 
-def _read_select(payload: Mapping[str, Any], settings: DatabaseConfig) -> Select:
-    del settings
+def _read_select(payload: Mapping[str, Any], reading: _Reading) -> Select:
     limit = payload.get("limit")
     return Select(
         table=_name(payload, "table"),
         columns=_names(payload, "columns"),
-        where=_conditions(payload),
+        where=_conditions(payload, reading.values),
         order_by=_order(payload),
         limit=None if limit is None else read.whole(payload, "limit", None, 0, _MAX_SKIP),
         offset=read.whole(payload, "offset", 0, 0, _MAX_SKIP),
     )
 
 
-def _read_insert(payload: Mapping[str, Any], settings: DatabaseConfig, *, upsert: bool = False) -> Insert:
-    del settings
-    wanted = "a mapping of columns to values, or a list of such"
-    given = read.required(payload, "values", (Mapping, list, tuple), wanted)
-    rows = (given,) if isinstance(given, Mapping) else tuple(given)
-    if not rows:
-        raise read.invalid("values", f"is empty; it must be {wanted}")
-    checked = tuple(_row(item, "values", wanted) for item in rows)
-    if any(row.keys() != checked[0].keys() for row in checked):
-        raise read.invalid(
-            "values", "has rows with different columns; send the same columns in each, with None if need be"
-        )
+def _read_insert(payload: Mapping[str, Any], reading: _Reading, *, upsert: bool = False) -> Insert:
     return Insert(
         table=_name(payload, "table"),
-        rows=checked,
+        rows=_rows(payload, reading.values),
         upsert=upsert,
         conflict_columns=_names(payload, "conflict_columns") if upsert else (),
     )
 
 
-def _read_upsert(payload: Mapping[str, Any], settings: DatabaseConfig) -> Insert:
-    return _read_insert(payload, settings, upsert=True)
+def _read_upsert(payload: Mapping[str, Any], reading: _Reading) -> Insert:
+    return _read_insert(payload, reading, upsert=True)
 
 
-def _read_update(payload: Mapping[str, Any], settings: DatabaseConfig) -> Update:
-    del settings
+def _read_update(payload: Mapping[str, Any], reading: _Reading) -> Update:
     wanted = "a mapping of columns to values"
-    values = _row(read.required(payload, "values", Mapping, wanted), "values", wanted)
-    return Update(table=_name(payload, "table"), values=values, where=_conditions_or_all(payload))
+    given = read.required(payload, "values", Mapping, wanted)
+    reading.values.expect("values", len(given))
+    values = _row(given, wanted, reading.values)
+    return Update(table=_name(payload, "table"), values=values, where=_conditions_or_all(payload, reading.values))
 
 
-def _read_delete(payload: Mapping[str, Any], settings: DatabaseConfig) -> Delete:
-    del settings
-    return Delete(table=_name(payload, "table"), where=_conditions_or_all(payload))
+def _read_delete(payload: Mapping[str, Any], reading: _Reading) -> Delete:
+    return Delete(table=_name(payload, "table"), where=_conditions_or_all(payload, reading.values))
 
 
-def _read_sql(payload: Mapping[str, Any], settings: DatabaseConfig) -> Sql:
-    text = read.text(payload, "sql", max_chars=settings.max_statement_chars, wanted="one SQL statement")
+def _read_sql(payload: Mapping[str, Any], reading: _Reading) -> Sql:
+    text = read.text(payload, "sql", max_chars=reading.settings.max_statement_chars, wanted="one SQL statement")
     verb = _VERB.match(text, _BEFORE_VERB.match(text).end())  # type: ignore[union-attr]  # it matches nothing, too
     if verb is None or verb[0].upper() not in SQL_VERBS:
         raise read.invalid("sql", f"must be one statement that begins with {', '.join(SQL_VERBS)}")
     given = read.mapping(payload, "parameters", "a mapping of parameter names to values")
-    parameters = {name: bindable("parameters", value) for name, value in given.items()}
+    reading.values.expect("parameters", len(given))
+    parameters = {name: reading.values.bindable("parameters", value) for name, value in given.items()}
     return Sql(text=text, parameters=parameters, changes=_CHANGES.search(text) is not None)
 
 
-_READERS: dict[str, Callable[[Mapping[str, Any], DatabaseConfig], Statement]] = {
+_READERS: dict[str, Callable[[Mapping[str, Any], _Reading], Statement]] = {
     "select": _read_select,
     "insert": _read_insert,
     "upsert": _read_upsert,
@@ -263,6 +271,8 @@ def _name(payload: Mapping[str, Any], key: str, default: str | None = None) -> s
 def _names(payload: Mapping[str, Any], key: str) -> tuple[str, ...]:
     given = read.optional(payload, key, (str, list, tuple), "a list of column names") or ()
     names = (given,) if isinstance(given, str) else tuple(given)
+    if len(names) > _MAX_NAMES:
+        raise read.invalid(key, f"has {len(names)} names; send at most {_MAX_NAMES}")
     for name in names:
         _check_column(name, key)
     if len(set(names)) < len(names):
@@ -276,14 +286,32 @@ def _check_column(name: object, key: str) -> None:
         raise read.invalid(key, f"must be column names: texts of 1 to {MAX_NAME_CHARS} characters")
 
 
-def _row(item: object, key: str, wanted: str) -> Mapping[str, Any]:
-    if not isinstance(item, Mapping):
-        read.refuse(key, wanted, item)
+def _rows(payload: Mapping[str, Any], values: Values) -> tuple[Mapping[str, Any], ...]:
+    wanted = "a mapping of columns to values, or a list of such"
+    given = read.required(payload, "values", (Mapping, list, tuple), wanted)
+    rows = (given,) if isinstance(given, Mapping) else tuple(given)
+    if not rows:
+        raise read.invalid("values", f"is empty; it must be {wanted}")
+    # Each has one value at least. Counted first, so that nobody's millions of rows are gone through.
+    values.expect("values", len(rows))
+    for row in rows:
+        if not isinstance(row, Mapping):
+            read.refuse("values", wanted, row)
+        values.expect("values", max(0, len(row) - 1))
+    checked = tuple(_row(row, wanted, values) for row in rows)
+    if any(row.keys() != checked[0].keys() for row in checked):
+        raise read.invalid(
+            "values", "has rows with different columns; send the same columns in each, with None if need be"
+        )
+    return checked
+
+
+def _row(item: Mapping[str, Any], wanted: str, values: Values) -> Mapping[str, Any]:
     if not item:
-        raise read.invalid(key, f"is empty; it must be {wanted}")
+        raise read.invalid("values", f"is empty; it must be {wanted}")
     for name in item:
-        _check_column(name, key)
-    return {name: bindable_or_json(key, value) for name, value in item.items()}
+        _check_column(name, "values")
+    return {name: values.bindable_or_json("values", value) for name, value in item.items()}
 
 
 def _order(payload: Mapping[str, Any]) -> tuple[Order, ...]:
@@ -294,9 +322,9 @@ def _order(payload: Mapping[str, Any]) -> tuple[Order, ...]:
     return order
 
 
-def _conditions_or_all(payload: Mapping[str, Any]) -> tuple[Condition, ...]:
+def _conditions_or_all(payload: Mapping[str, Any], values: Values) -> tuple[Condition, ...]:
     all_rows = read.optional(payload, "all_rows", bool, "True or False") or False
-    conditions = _conditions(payload)
+    conditions = _conditions(payload, values)
     if not conditions and not all_rows:
         raise read.invalid("where", "is missing or empty; send conditions, or all_rows: True if every row is meant")
     if conditions and all_rows:
@@ -304,7 +332,7 @@ def _conditions_or_all(payload: Mapping[str, Any]) -> tuple[Condition, ...]:
     return conditions
 
 
-def _conditions(payload: Mapping[str, Any]) -> tuple[Condition, ...]:
+def _conditions(payload: Mapping[str, Any], values: Values) -> tuple[Condition, ...]:
     where = read.mapping(payload, "where", "a mapping of columns to values or conditions")
     found: list[Condition] = []
     for column, given in where.items():
@@ -312,26 +340,29 @@ def _conditions(payload: Mapping[str, Any]) -> tuple[Condition, ...]:
         for item in given if isinstance(given, list | tuple) else (given,):
             if isinstance(given, list | tuple) and not isinstance(item, Mapping):
                 raise read.invalid("where", "has a list; for one of several values send {'op': 'in', 'value': [...]}")
-            found.append(_condition(column, item))
+            found.append(_condition(column, item, values))
     return tuple(found)
 
 
-def _condition(column: str, given: object) -> Condition:
+def _condition(column: str, given: object, values: Values) -> Condition:
     if not isinstance(given, Mapping):
-        value = bindable("where", given)
+        values.expect("where", 1)
+        value = values.bindable("where", given)
         return Condition(column, "is null", None) if value is None else Condition(column, "=", value)
     try:
         op = read.choice(given, "op", None, (*COMPARISONS, *LISTS, *NULL_TESTS))
     except InvalidPayloadError as error:
         raise read.invalid("where", f"has a condition that cannot be used: {error}") from None
-    if op in NULL_TESTS:
-        return Condition(column, op, None)
     value = given.get("value")
     if op in LISTS:
         if not isinstance(value, list | tuple):
             raise read.invalid("where", f"has a condition {op!r} whose 'value' must be a list")
-        return Condition(column, op, tuple(_not_none(op, bindable("where", item)) for item in value))
-    value = _not_none(op, bindable("where", value))
+        values.expect("where", len(value))
+        return Condition(column, op, tuple(_not_none(op, values.bindable("where", item)) for item in value))
+    values.expect("where", 1)
+    if op in NULL_TESTS:
+        return Condition(column, op, None)
+    value = _not_none(op, values.bindable("where", value))
     if op.endswith("like") and not isinstance(value, str):
         raise read.invalid("where", f"has a condition {op!r} whose 'value' must be a text")
     return Condition(column, op, value)
@@ -342,27 +373,3 @@ def _not_none(op: str, value: Any) -> Any:
     if value is None:
         raise read.invalid("where", f"has a condition {op!r} without a 'value'; send 'is null' to find what has none")
     return value
-
-
-def _count(statement: Statement) -> int:
-    """How many values it binds."""
-    match statement:
-        case Insert():
-            return len(statement.rows) * len(statement.rows[0])
-        case Sql():
-            return len(statement.parameters)
-        case Select():
-            return _count_of(statement.where)
-        case Update():
-            return len(statement.values) + _count_of(statement.where)
-        case Delete():
-            return _count_of(statement.where)
-
-
-def _count_of(where: tuple[Condition, ...]) -> int:
-    return sum(len(item.value) if isinstance(item.value, tuple) else 1 for item in where)
-
-
-def _values_field(operation: str) -> str:
-    fields = {TRANSACTION: "statements", "sql": "parameters", "insert": "values", "upsert": "values"}
-    return fields.get(operation, "where")

@@ -21,6 +21,50 @@ WANTED = "None, a bool, a number, a text, bytes, a date or time, a Decimal or a 
 # Deeper than anybody nests, and within what a store keeps.
 MAX_DEPTH = 50
 _INT64 = 1 << 63
+# In passing: as many values are looked at, and of these none that takes longer than a number does.
+_LOOKED_AT = 1_000
+_LONG = (str, bytes, bytearray, memoryview)
+
+
+class Values:
+    """Takes the values of one task, and counts them.
+
+    Args:
+        most: how many may be bound.
+        in_passing: whether to look at the first ones only, and into no text, list or mapping.
+    """
+
+    def __init__(self, most: int, *, in_passing: bool) -> None:
+        self._most = most
+        self._count = 0
+        self._in_passing = in_passing
+        self._left = _LOOKED_AT if in_passing else math.inf
+
+    def expect(self, key: str, count: int) -> None:
+        """So many more values come. To be called before any of them is looked at.
+
+        Raises:
+            InvalidPayloadError: they are more than may be bound.
+        """
+        self._count += count
+        if self._count > self._most:
+            raise read.invalid(key, f"binds {self._count} values; send at most {self._most} in one task")
+
+    def bindable(self, key: str, value: object) -> Any:
+        """The value as it is bound; as it came, where it is not looked at.
+
+        Raises:
+            InvalidPayloadError: no database has such a value.
+        """
+        return value if self._is_passed(value, _LONG) else bindable(key, value)
+
+    def bindable_or_json(self, key: str, value: object) -> Any:
+        """As ``bindable``; also lists and mappings of what JSON has."""
+        return value if self._is_passed(value, (*_LONG, list, tuple, Mapping)) else bindable_or_json(key, value)
+
+    def _is_passed(self, value: object, long: tuple[type, ...]) -> bool:
+        self._left -= 1
+        return self._in_passing and (self._left < 0 or isinstance(value, long))
 
 
 def bindable(key: str, value: object) -> Any:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import ProcessorConfig, SpeechConfig
 from ..context import TaskContext
-from ..model import LaneName, ProcessingTask, ProcessingType
+from ..model import LaneName, ProcessingTask
 from . import payload as read
 from . import samples as sound
 from .audio import FIELD as AUDIO
-from .audio import SAMPLE_RATE, read_recording
+from .audio import SAMPLE_RATE, read_recording, read_source
 from .circumplex import best, emotion_scores
+from .heard_words import transcript
 from .mood_words import MAX_CHARS, WordMood, read_mood
 from .prosody import Baseline, arousal, read_baseline
 from .providers import silero_vad, swift_f0_pitch, vader_sentiment
@@ -45,7 +46,11 @@ _SECONDARY_AT_LEAST, _SECONDARY_AT_MOST = 0.05, 3
 
 def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
     """How EMOTION_ANALYSIS runs: in the process lane, because it decodes bytes that nobody vouches for."""
-    return inspect_function(functools.partial(analyse, config=config.speech), lane=LaneName.PROCESS)
+    return inspect_function(
+        functools.partial(analyse, config=config.speech),
+        lane=LaneName.PROCESS,
+        check=lambda task: check_payload(task.payload, config.speech, alone=not task.depends_on),
+    )
 
 
 @dataclass(slots=True, frozen=True)
@@ -54,6 +59,34 @@ class Words:
 
     text: str
     heard: bool
+
+
+def check_payload(payload: Mapping[str, Any], config: SpeechConfig, *, alone: bool) -> None:
+    """Refuse what cannot be judged, whatever the dependencies give.
+
+    Args:
+        alone: whether there are none, so that nobody brings words but the payload.
+
+    Raises:
+        InvalidPayloadError: the payload cannot be used, or holds nothing to judge.
+    """
+    analysis_type = read.choice(payload, "analysis_type", COMPREHENSIVE, ANALYSIS_TYPES)
+    read_baseline(payload)
+    check_words(payload, analysis_type, alone=alone)
+    if analysis_type != WORDS and payload.get(AUDIO) is not None:
+        read_source(payload, config)
+
+
+def check_words(payload: Mapping[str, Any], analysis_type: str, *, alone: bool) -> None:
+    """Refuse words that cannot be used, and a payload that brings nothing to judge where nobody else may bring it.
+
+    Raises:
+        InvalidPayloadError: so it is.
+    """
+    wants_words = analysis_type in (COMPREHENSIVE, WORDS)
+    words = _own_words(payload) if wants_words else None
+    if alone or not wants_words:
+        check_given(payload, words, analysis_type)
 
 
 def analyse(task: ProcessingTask, context: TaskContext, *, config: SpeechConfig) -> dict[str, Any]:
@@ -80,11 +113,15 @@ def analyse(task: ProcessingTask, context: TaskContext, *, config: SpeechConfig)
 
 def find_words(payload: Mapping[str, Any], context: TaskContext) -> Words | None:
     """The payload's text, else what a transcription that the task depended on heard."""
-    if payload.get(TEXT) is not None:
-        return Words(read.text(payload, TEXT, max_chars=MAX_CHARS, wanted="what was said, as text"), heard=False)
-    transcription = context.dependencies.first(ProcessingType.AUDIO_TRANSCRIPTION)
-    heard = transcription.get("transcription") if isinstance(transcription, Mapping) else None
-    return Words(heard, heard=True) if isinstance(heard, str) else None
+    own = _own_words(payload)
+    heard = transcript(context.dependencies) if own is None else None
+    return own if heard is None else Words(heard, heard=True)
+
+
+def _own_words(payload: Mapping[str, Any]) -> Words | None:
+    if payload.get(TEXT) is None:
+        return None
+    return Words(read.text(payload, TEXT, max_chars=MAX_CHARS, wanted="what was said, as text"), heard=False)
 
 
 def check_given(payload: Mapping[str, Any], words: Words | None, analysis_type: str) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..config import EmotionConfig, ProcessorConfig
+from ..config import EmotionConfig, ProcessorConfig, SpeechConfig
 from ..context import TaskContext
 from ..errors import AsyncProcessorError, PermanentError
 from ..model import ProcessingTask
 from . import payload as read
 from .audio import FIELD as AUDIO
-from .emotion_analysis import ANALYSIS_TYPES, COMPREHENSIVE, check_given, find_words
+from .emotion_analysis import ANALYSIS_TYPES, COMPREHENSIVE, check_given, check_words, find_words
 from .emotion_analysis import WORDS as TEXT_ONLY
 from .emotion_analyzer import EmotionAnalyzer, EmotionFinding, EmotionRequest, fault_in, nothing_said
-from .hosted_transcription import UploadRequest, read_upload
+from .hosted_transcription import UploadRequest, check_recording, read_upload
 from .mood_words import MAX_CHARS
 from .per_loop import PerLoop
 from .provider_registry import BUILT_IN, ProviderKind, checked, registry
@@ -27,6 +27,21 @@ _BASELINE = "baseline"
 def is_brought(settings: EmotionConfig) -> bool:
     """Whether another package is to bring the analyser."""
     return settings.provider not in BUILT_IN[ProviderKind.EMOTION_ANALYZER]
+
+
+def check_payload(payload: Mapping[str, Any], config: SpeechConfig, *, alone: bool) -> None:
+    """Refuse what cannot be judged, whatever the dependencies give.
+
+    Args:
+        alone: whether there are none, so that nobody brings words but the payload.
+
+    Raises:
+        InvalidPayloadError: a field cannot be used, or there is nothing to judge.
+    """
+    analysis_type = read.choice(payload, "analysis_type", COMPREHENSIVE, ANALYSIS_TYPES)
+    check_words(payload, analysis_type, alone=alone)
+    if analysis_type != TEXT_ONLY and payload.get(AUDIO) is not None:
+        check_recording(payload, config)
 
 
 class BroughtAnalyser:

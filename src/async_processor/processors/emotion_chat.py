@@ -17,7 +17,7 @@ from ..clock import Clock, SystemClock
 from ..config import AIConfig, ProcessorConfig
 from ..context import DependencyResults, TaskContext
 from ..errors import ConfigurationError, PermanentError, ProviderError
-from ..model import ProcessingTask, ProcessingType
+from ..model import ProcessingTask
 from . import payload as read
 from .ai_response import choose_model
 from .audio import FIELD as AUDIO
@@ -27,6 +27,7 @@ from .circumplex import NEUTRAL
 from .emotion_analysis import ANALYSIS_TYPES, COMPREHENSIVE, TEXT
 from .emotion_analysis import WORDS as TEXT_ONLY
 from .emotion_analyzer import VOCABULARY, nothing_said
+from .heard_words import transcript
 from .mood_words import MAX_CHARS
 from .prompting import read_model_name
 from .providers import answers
@@ -195,6 +196,20 @@ def read_request(payload: Mapping[str, Any]) -> WordsRequest:
     return WordsRequest(text=text, model=read_model_name(payload), unused=unused)
 
 
+def check_payload(payload: Mapping[str, Any], *, alone: bool) -> None:
+    """Refuse what a chat model cannot judge, whatever the dependencies give.
+
+    Args:
+        alone: whether there are none, so that nobody brings words but the payload.
+
+    Raises:
+        InvalidPayloadError: a field cannot be used, or there are no words.
+    """
+    wish = read_request(payload)
+    if alone:
+        _find_words(wish, DependencyResults())
+
+
 def read_judgement(reply: ChatReply) -> Judgement:
     """What the model answered, if it is of the form asked for.
 
@@ -232,9 +247,8 @@ def _find_words(wish: WordsRequest, dependencies: DependencyResults) -> str:
     """The payload's text, else what a transcription that the task depended on heard."""
     if wish.text is not None:
         return wish.text
-    transcription = dependencies.first(ProcessingType.AUDIO_TRANSCRIPTION)
-    heard = transcription.get("transcription") if isinstance(transcription, Mapping) else None
-    if not isinstance(heard, str):
+    heard = transcript(dependencies)
+    if heard is None:
         raise read.invalid(
             TEXT,
             "is missing, and EmotionConfig.provider is 'chat', which judges words only; send what was said, or depend "

@@ -17,7 +17,7 @@ from ..model import ProcessingTask
 from . import payload as read
 from . import samples as sound
 from .audio import FIELD as AUDIO
-from .audio import SAMPLE_RATE, Recording, read_recording
+from .audio import SAMPLE_RATE, Recording, read_recording, read_source
 from .circumplex import NEUTRAL
 from .emotion_analysis import ANALYSIS_TYPES, COMPREHENSIVE, TEXT
 from .emotion_analysis import WORDS as TEXT_ONLY
@@ -87,6 +87,16 @@ def read_request(payload: Mapping[str, Any]) -> tuple[str, ...]:
         )
     names = (TEXT, "baseline") if analysis_type == COMPREHENSIVE else ("baseline",)
     return tuple(name for name in names if payload.get(name) is not None)
+
+
+def check_payload(payload: Mapping[str, Any], speech: SpeechConfig) -> None:
+    """Refuse what Hume cannot judge, without decoding it.
+
+    Raises:
+        InvalidPayloadError: a field cannot be used, or there is no recording.
+    """
+    read_request(payload)
+    read_source(payload, speech)
 
 
 def _as_wav(recording: Recording) -> bytes:

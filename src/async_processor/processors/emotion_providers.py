@@ -15,7 +15,7 @@ from typing import Any
 from ..config import EmotionConfig, ProcessorConfig
 from ..errors import AsyncProcessorError, ConfigurationError, MissingExtraError
 from ..model import LaneName
-from . import emotion_analysis, emotion_hume
+from . import emotion_analysis, emotion_brought, emotion_chat, emotion_hume
 from .emotion_brought import BroughtAnalyser, is_brought
 from .emotion_chat import ChatAnalyser
 from .extras import missing_extra
@@ -55,13 +55,30 @@ def processor_spec(config: ProcessorConfig, environ: Mapping[str, str] | None = 
     if config.emotion.provider == "chat":
         # On the event loop: words are sent and an answer is awaited, and nothing of a stranger's is decoded but JSON.
         analyser = ChatAnalyser(config, environ=environ)
-        return inspect_function(analyser, lane=LaneName.ASYNC, aclose=analyser.aclose, readiness=readiness)
+        return inspect_function(
+            analyser,
+            lane=LaneName.ASYNC,
+            check=lambda task: emotion_chat.check_payload(task.payload, alone=not task.depends_on),
+            aclose=analyser.aclose,
+            readiness=readiness,
+        )
     if is_brought(config.emotion):
         brought = BroughtAnalyser(config)
-        return inspect_function(brought, lane=LaneName.ASYNC, aclose=brought.aclose, readiness=readiness)
+        return inspect_function(
+            brought,
+            lane=LaneName.ASYNC,
+            check=lambda task: emotion_brought.check_payload(task.payload, config.speech, alone=not task.depends_on),
+            aclose=brought.aclose,
+            readiness=readiness,
+        )
     settings = _with_key(config.emotion, environ)
     function = functools.partial(emotion_hume.analyse, settings=settings, speech=config.speech)
-    return inspect_function(function, lane=LaneName.PROCESS, readiness=readiness)
+    return inspect_function(
+        function,
+        lane=LaneName.PROCESS,
+        check=lambda task: emotion_hume.check_payload(task.payload, config.speech),
+        readiness=readiness,
+    )
 
 
 def example() -> dict[str, Any]:

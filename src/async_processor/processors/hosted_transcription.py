@@ -13,7 +13,7 @@ from ..errors import PermanentError
 from ..model import ProcessingTask
 from . import audio
 from . import samples as sound
-from .payload import invalid
+from .payload import beginning, invalid
 from .per_loop import PerLoop
 from .provider_registry import checked
 from .recognition import HostedRecognizer, HostedText, read_language
@@ -43,6 +43,26 @@ class UploadRequest:
     sample_rate: int | None = None
 
 
+def check_request(payload: Mapping[str, Any], config: SpeechConfig) -> None:
+    """Refuse what ``read_upload`` would, in a time that does not grow with the recording.
+
+    Raises:
+        InvalidPayloadError: it cannot be used; ``field`` names the key.
+    """
+    read_language(payload, None)
+    check_recording(payload, config)
+
+
+def check_recording(payload: Mapping[str, Any], config: SpeechConfig) -> str | None:
+    """As ``check_request``, for the recording alone; gives its container, or None for headerless PCM."""
+    form = audio.container_name(beginning(audio.read_buffer(payload, *_limit(config)), audio.HEAD_BYTES))
+    if form is None:
+        audio.read_source(payload, config)
+    elif form not in UPLOADABLE:
+        raise invalid(audio.FIELD, f"is {form}, which servers do not take; send {', '.join(UPLOADABLE)}, or 16-bit PCM")
+    return form
+
+
 def read_upload(payload: Mapping[str, Any], config: SpeechConfig) -> UploadRequest:
     """Read a payload; headerless PCM gets the header of a WAV file, all else stays as it is.
 
@@ -50,19 +70,20 @@ def read_upload(payload: Mapping[str, Any], config: SpeechConfig) -> UploadReque
         InvalidPayloadError: it cannot be used; ``field`` names the key.
     """
     language = read_language(payload, None)
-    limit = min((config.max_upload_bytes, _LIMIT), (config.max_audio_bytes, "SpeechConfig.max_audio_bytes"))
-    data = audio.read_bytes(payload, *limit)
-    form = audio.container_name(data)
-    if form is None:
-        source = audio.read_source(payload, config)
-        rate, seconds = source.sample_rate, len(data) / sound.PCM_BYTES / source.channels / source.sample_rate
-        wav = sound.to_wav(data, rate, source.channels)
-        return UploadRequest(
-            file_name="recording.wav", recording=wav, language=language, duration=seconds, sample_rate=rate
-        )
-    if form not in UPLOADABLE:
-        raise invalid(audio.FIELD, f"is {form}, which servers do not take; send {', '.join(UPLOADABLE)}, or 16-bit PCM")
-    return UploadRequest(file_name=f"recording.{form}", recording=data, language=language)
+    form = check_recording(payload, config)
+    data = audio.read_bytes(payload, *_limit(config))
+    if form is not None:
+        return UploadRequest(file_name=f"recording.{form}", recording=data, language=language)
+    source = audio.read_source(payload, config)
+    rate, seconds = source.sample_rate, len(data) / sound.PCM_BYTES / source.channels / source.sample_rate
+    wav = sound.to_wav(data, rate, source.channels)
+    return UploadRequest(
+        file_name="recording.wav", recording=wav, language=language, duration=seconds, sample_rate=rate
+    )
+
+
+def _limit(config: SpeechConfig) -> tuple[int, str]:
+    return min((config.max_upload_bytes, _LIMIT), (config.max_audio_bytes, "SpeechConfig.max_audio_bytes"))
 
 
 class HostedTranscriber:

@@ -37,6 +37,23 @@ _WANTED = "the bytes of a picture (JPEG, PNG, WebP or GIF)"
 
 
 @dataclass(slots=True, frozen=True)
+class ImageWish:
+    """What a payload asks for, before its picture was looked at.
+
+    Attributes:
+        data: the file, as it came.
+        operations: what to do, in this order, with the names under which it was asked for.
+        output_format: what to write, one of ``OUTPUT_FORMATS``; None to go by what the picture is.
+        quality: of JPEG and WebP, 1 to 100.
+    """
+
+    data: read.Buffer
+    operations: tuple[tuple[str, Operation], ...]
+    output_format: str | None
+    quality: int
+
+
+@dataclass(slots=True, frozen=True)
 class ImageRequest:
     """One picture and what to do with it.
 
@@ -44,7 +61,7 @@ class ImageRequest:
         data: the file.
         header: what its header says, found to be within the limits.
         operations: what to do, in this order, with the names under which it was asked for.
-        output_format: what to write, one of ``OUTPUT_FORMATS``.
+        output_format: what to write, one of ``OUTPUT_FORMATS``: as it came unless asked for, and PNG for a GIF.
         quality: of JPEG and WebP, 1 to 100.
     """
 
@@ -66,6 +83,7 @@ def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
     return inspect_function(
         functools.partial(process, config=config.images),
         lane=LaneName.PROCESS,
+        check=lambda task: read_wish(task.payload, config.images),
         readiness=_readiness,
         example=_example,
     )
@@ -141,21 +159,37 @@ def _warnings(request: ImageRequest, picture: Picture) -> list[str]:
     return found
 
 
+def read_wish(payload: Mapping[str, Any], config: ImageConfig) -> ImageWish:
+    """What a payload asks for. Does not look at the picture, so it takes no time to speak of.
+
+    Raises:
+        InvalidPayloadError: the payload cannot be used; ``field`` names the key.
+    """
+    data = read.buffer(payload, FIELD, _WANTED, config.max_image_bytes, "ImageConfig.max_image_bytes")
+    operations = read_operations(payload)
+    return ImageWish(
+        data,
+        tuple(operations),
+        _output_format(payload, operations),
+        read.whole(payload, QUALITY, DEFAULT_QUALITY, 1, 100),
+    )
+
+
 def read_request(payload: Mapping[str, Any], config: ImageConfig) -> ImageRequest:
     """A payload as a request. Looks at the picture's header; decodes nothing and needs no library.
 
     Raises:
         InvalidPayloadError: the payload cannot be used; ``field`` names the key.
     """
-    data = read.data(payload, FIELD, _WANTED, config.max_image_bytes, "ImageConfig.max_image_bytes")
+    wish = read_wish(payload, config)
+    data = bytes(wish.data)
     header = checked_header(data, config)
-    operations = read_operations(payload)
     return ImageRequest(
         data,
         header,
-        tuple(operations),
-        _output_format(payload, header, operations),
-        read.whole(payload, QUALITY, DEFAULT_QUALITY, 1, 100),
+        wish.operations,
+        wish.output_format or ("PNG" if header.format == GIF else header.format),
+        wish.quality,
     )
 
 
@@ -180,13 +214,13 @@ def checked_header(data: bytes, config: ImageConfig) -> ImageHeader:
     return header
 
 
-def _output_format(payload: Mapping[str, Any], header: ImageHeader, operations: list[tuple[str, Operation]]) -> str:
-    """What the last conversion says, else ``output_format``, else as it came; PNG for a GIF."""
+def _output_format(payload: Mapping[str, Any], operations: list[tuple[str, Operation]]) -> str | None:
+    """What the last conversion says, else ``output_format``, else None."""
     wished = read_format(payload, OUTPUT_FORMAT, "") if payload.get(OUTPUT_FORMAT) is not None else None
     converted = next((item.format for _, item in reversed(operations) if isinstance(item, Convert)), None)
     if wished and converted and wished != converted:
         raise invalid(OUTPUT_FORMAT, f"is {wished}, but the last 'convert' says {converted}; send one of the two")
-    return converted or wished or ("PNG" if header.format == GIF else header.format)
+    return converted or wished
 
 
 def _check_target(size: Size, config: ImageConfig) -> None:

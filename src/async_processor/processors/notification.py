@@ -42,6 +42,7 @@ def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
         is_async=True,
         wants_context=True,
         lane=LaneName.ASYNC,
+        check=lambda task: read_request(task.payload, config.notify),
         aclose=sender.aclose,
         readiness=sender.readiness,
     )
@@ -132,17 +133,17 @@ def _attachments(payload: Mapping[str, Any], kind: Kind, settings: NotifyConfig)
             "attachments",
             f"holds {len(given)} files; send at most {settings.max_attachments} (NotifyConfig.max_attachments)",
         )
-    found = tuple(_attachment(item, wanted) for item in given)
-    size = sum(len(item.content) for item in found)
+    found = [_attachment(item, wanted) for item in given]
+    size = sum(len(content) for _, content in found)
     if size > settings.max_attachment_bytes:
         raise read.invalid(
             "attachments",
             f"holds {size} bytes; send at most {settings.max_attachment_bytes} (NotifyConfig.max_attachment_bytes)",
         )
-    return found
+    return tuple(Attachment(name=name, content=bytes(content)) for name, content in found)
 
 
-def _attachment(item: object, wanted: str) -> Attachment:
+def _attachment(item: object, wanted: str) -> tuple[str, bytes | bytearray]:
     if not isinstance(item, Mapping):
         raise read.invalid("attachments", f"must be {wanted}, but holds {type(item).__name__}")
     name, content = item.get("name"), item.get("content")
@@ -154,7 +155,7 @@ def _attachment(item: object, wanted: str) -> Attachment:
             "attachments",
             f"has a file name that cannot be used; send 1 to {MAX_FILE_NAME_CHARS} characters on one line, no path",
         )
-    return Attachment(name=name, content=bytes(content))
+    return name, content
 
 
 def _one_line(text: str) -> bool:

@@ -16,6 +16,11 @@ from ..errors import InvalidPayloadError
 
 DEFAULT_MAX_CHARS = 100_000
 _SHOWN_NAME_CHARS = 40
+# No name to choose is longer: a text of megabytes need not be compared with each.
+_MAX_NAME_CHARS = 1_000
+
+Buffer = bytes | bytearray | memoryview
+"""What a payload may hold bytes in."""
 
 
 def invalid(key: str, problem: str) -> InvalidPayloadError:
@@ -125,7 +130,8 @@ def choice(payload: Mapping[str, Any], key: str, default: str | None, choices: C
         return default
     wanted = f"one of {', '.join(repr(item) for item in choices)}"
     value: str = required(payload, key, str, wanted)
-    found = next((item for item in choices if item.casefold() == value.casefold()), None)
+    wished = value.casefold() if len(value) <= _MAX_NAME_CHARS else None
+    found = next((item for item in choices if item.casefold() == wished), None)
     if found is None:
         shown = ascii(value) if len(value) <= _SHOWN_NAME_CHARS else f"a name of {len(value)} characters"
         raise invalid(key, f"must be {wanted}, not {shown}")
@@ -149,13 +155,13 @@ def mapping(payload: Mapping[str, Any], key: str, wanted: str = "a mapping with 
         InvalidPayloadError: not a mapping, or with a key that is no string.
     """
     value: Mapping[str, Any] = optional(payload, key, Mapping, wanted) or {}
-    if not all(isinstance(name, str) for name in value):
+    if not all(issubclass(kind, str) for kind in set(map(type, value))):
         raise invalid(key, f"must be {wanted}, but one of its keys is no string")
     return value
 
 
-def data(payload: Mapping[str, Any], key: str, wanted: str, max_bytes: int, setting: str) -> bytes:
-    """Bytes, at least one and at most ``max_bytes``; a bytearray or memoryview is copied.
+def buffer(payload: Mapping[str, Any], key: str, wanted: str, max_bytes: int, setting: str) -> Buffer:
+    """Bytes, at least one and at most ``max_bytes``, as they came: nothing is copied.
 
     Args:
         wanted: what to send, as in "must be ..."; part of the message.
@@ -164,17 +170,37 @@ def data(payload: Mapping[str, Any], key: str, wanted: str, max_bytes: int, sett
     Raises:
         InvalidPayloadError: missing, not bytes, empty, or too many.
     """
-    value = required(payload, key, (bytes, bytearray, memoryview), wanted)
+    value: Buffer = required(payload, key, (bytes, bytearray, memoryview), wanted)
     try:
-        size = memoryview(value).nbytes
-        found = bytes(value) if size <= max_bytes else b""
+        size = size_of(value)
     except ValueError:
         raise invalid(key, "is a memoryview that was released; send the bytes") from None
     if size > max_bytes:
         raise invalid(key, f"has {size} bytes; send at most {max_bytes} ({setting})")
-    if not found:
+    if not size:
         raise invalid(key, f"is empty; send {wanted}")
-    return found
+    return value
+
+
+def data(payload: Mapping[str, Any], key: str, wanted: str, max_bytes: int, setting: str) -> bytes:
+    """As ``buffer``, but a bytearray or memoryview is copied."""
+    return bytes(buffer(payload, key, wanted, max_bytes, setting))
+
+
+def size_of(value: Buffer) -> int:
+    """How many bytes it holds."""
+    return value.nbytes if isinstance(value, memoryview) else len(value)
+
+
+def beginning(value: Buffer, size: int) -> bytes:
+    """The first bytes of it; takes as long for a large one as for a small one."""
+    if not isinstance(value, memoryview):
+        return bytes(value[:size])
+    try:
+        return bytes(value.cast("B")[:size])
+    except (TypeError, ValueError):
+        # Not all memory is in one piece, or of a kind that can be seen as bytes.
+        return bytes(value)[:size]
 
 
 def refuse(key: str, wanted: str, value: object) -> NoReturn:

@@ -23,6 +23,7 @@ MAX_SEED = 2**32 - 1
 QUALITIES = ("auto", "low", "medium", "high", "xhigh", "max")
 OPTIONAL = ("negative_prompt", "seed", "steps", "guidance_scale", "quality")
 """The wishes that not everybody takes."""
+_SIZE_CHARS = 100
 _SIZE = re.compile(r"(\d{1,6})\s*[xX×]\s*(\d{1,6})", re.ASCII)
 
 
@@ -170,7 +171,7 @@ def read_request(payload: Mapping[str, Any], settings: ImageGenerationConfig) ->
 
 def _size(payload: Mapping[str, Any], settings: ImageGenerationConfig) -> tuple[int | None, int | None]:
     wanted = "a size in pixels such as '512x512'"
-    text = read.optional(payload, SIZE, str, wanted)
+    text = None if payload.get(SIZE) is None else read.text(payload, SIZE, max_chars=_SIZE_CHARS, wanted=wanted)
     width = _optional_whole(payload, "width", MIN_SIDE, MAX_SIDE)
     height = _optional_whole(payload, "height", MIN_SIDE, MAX_SIDE)
     if text is not None:

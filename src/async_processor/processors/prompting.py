@@ -116,6 +116,20 @@ def read_payload(payload: Mapping[str, Any], settings: AIConfig) -> Wish:
     )
 
 
+def check_payload(payload: Mapping[str, Any], settings: AIConfig, *, alone: bool) -> None:
+    """Refuse what cannot be answered, whatever the dependencies give.
+
+    Args:
+        alone: whether there are none, so that nobody brings a child's words but the payload.
+
+    Raises:
+        InvalidPayloadError: a field is missing, of the wrong type, too long or out of range.
+    """
+    wish = read_payload(payload, settings)
+    if alone and wish.template is not None and wish.facts.words is None:
+        _without_words(wish.template)
+
+
 def compose(wish: Wish, dependencies: DependencyResults, model: str | None) -> tuple[ChatRequest, tuple[str, ...]]:
     """The request for a chat model, and what could not be used, in words.
 
@@ -175,10 +189,10 @@ def _default_tokens(settings: AIConfig) -> int:
 
 def _without_words(template: Template) -> str:
     if template.silent_words is None:
-        raise InvalidPayloadError(
-            "this template answers what the child said: send it as payload['text'], or let the task depend on an "
+        raise read.invalid(
+            "prompt_template",
+            "answers what the child said: send that as payload['text'], or let the task depend on an "
             "AUDIO_TRANSCRIPTION task",
-            field="prompt_template",
         )
     return template.silent_words
 

@@ -41,7 +41,11 @@ class ProcessorSpec:
         wants_context: whether it takes the ``TaskContext``.
         lane: the one lane it may run in, whatever hints a task carries; None to go by the hints.
         cpu_intensive, io_bound, memory_intensive: hints that hold for all tasks of the type, beside a task's own.
-        resolve: for types whose payload brings the function: gives the spec to use for one payload.
+        resolve: for types whose payload tells how it runs: gives the spec to use for one payload. Called at submit,
+            where its ``InvalidPayloadError`` refuses the task.
+        check: refuses a task with an ``InvalidPayloadError``, before it is taken in. Called on the event loop for each
+            task of the type, so it looks at types, sizes and choices and leaves what is inside to the function. A field
+            that a dependency may bring is not missing in a task that has one.
         aclose: called once at shutdown, to close clients and models.
         readiness: finds out whether tasks of the type could be done, without doing one.
         example: makes a small payload that needs no key and no network, for a test of the installation.
@@ -55,6 +59,7 @@ class ProcessorSpec:
     io_bound: bool = False
     memory_intensive: bool = False
     resolve: Callable[[Mapping[str, Any]], ProcessorSpec] | None = None
+    check: Callable[[ProcessingTask], object] | None = None
     aclose: Callable[[], Awaitable[None]] | None = None
     readiness: Callable[[], Awaitable[Readiness]] | None = None
     example: Callable[[], dict[str, Any]] | None = None

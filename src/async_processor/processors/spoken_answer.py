@@ -8,7 +8,7 @@ from typing import Any
 
 from ..config import ProcessorConfig, SpeechConfig
 from ..context import TaskContext
-from ..errors import AsyncProcessorError, ProcessorNotAvailableError
+from ..errors import AsyncProcessorError, InvalidPayloadError, ProcessorNotAvailableError
 from ..model import LaneName, ProcessingTask, ProcessingType
 from . import payload as read
 from .example_sound import SENTENCE
@@ -36,6 +36,7 @@ def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
         is_async=True,
         wants_context=True,
         lane=LaneName.ASYNC,
+        check=check,
         aclose=answer.aclose,
         readiness=answer.readiness,
         example=example,
@@ -58,6 +59,16 @@ def read_request(payload: Mapping[str, Any]) -> SpokenRequest:
     if payload.get(TEXT) is None:
         return SpokenRequest(None)
     return SpokenRequest(read.text(payload, TEXT, max_chars=MAX_CHARS, wanted="what to say, as text"))
+
+
+def check(task: ProcessingTask) -> None:
+    """Refuse at submit what could not be spoken.
+
+    Raises:
+        InvalidPayloadError: the text cannot be used, or there is none and no task that could bring it.
+    """
+    if read_request(task.payload).text is None and not task.depends_on:
+        raise _missing()
 
 
 class SpokenAnswer:
@@ -121,9 +132,13 @@ def find_text(payload: Mapping[str, Any], context: TaskContext) -> str:
     reply = context.dependencies.first(ProcessingType.AI_RESPONSE)
     answered = reply.get("response") if isinstance(reply, Mapping) else None
     if not isinstance(answered, str):
-        raise read.invalid(TEXT, "is missing; send what to say, or depend on an AI_RESPONSE task")
+        raise _missing()
     # Of a function of one's own it may be anything, and half a surrogate pair cannot be sent to anybody.
     return answered.encode("utf-8", "replace").decode()
+
+
+def _missing() -> InvalidPayloadError:
+    return read.invalid(TEXT, "is missing; send what to say, or depend on an AI_RESPONSE task")
 
 
 def cut(text: str) -> str:

@@ -11,10 +11,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..config import ProcessorConfig, TextConfig
-from ..errors import ConfigurationError, MissingExtraError
+from ..context import DependencyResults, TaskContext
+from ..errors import ConfigurationError, MissingExtraError, SizeLimitError
 from ..model import LaneName, ProcessingTask
 from . import payload as read
 from . import readability
+from .heard_words import transcript_or_reply
 from .providers import py3langid_language, vader_sentiment, yake_keywords
 from .providers.py3langid_language import Language
 from .readability import Readability
@@ -22,6 +24,7 @@ from .registry import ProcessorSpec, Readiness, inspect_function
 from .text_sentiment import Sentiment, judge
 from .text_units import Sentence, cleaned, has_letter, split_sentences
 
+TEXT = "text"
 SENTIMENT, KEYWORDS, LANGUAGE, READABILITY = "sentiment", "keywords", "language", "readability"
 ANALYSES = (SENTIMENT, KEYWORDS, LANGUAGE, READABILITY)
 ALL = "all"
@@ -62,6 +65,7 @@ def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
     return inspect_function(
         functools.partial(analyse, config=config.text),
         lane=LaneName.PROCESS,
+        check=lambda task: check_payload(task.payload, config.text, alone=not task.depends_on),
         readiness=_readiness,
         example=lambda: {"text": "We had a lovely day at the zoo. The baby elephant splashed us with water!"},
     )
@@ -72,13 +76,13 @@ class TextRequest:
     """What a payload asks for.
 
     Attributes:
-        text: what to analyse.
+        text: what to analyse; None to take what a dependency brings.
         analyses: some of ``ANALYSES``, in their order.
         max_keywords: how many keywords, at most.
         language: two-letter code that the payload gives, or None.
     """
 
-    text: str
+    text: str | None
     analyses: tuple[str, ...]
     max_keywords: int
     language: str | None
@@ -90,12 +94,49 @@ def read_request(payload: Mapping[str, Any], config: TextConfig) -> TextRequest:
     Raises:
         InvalidPayloadError: a field cannot be used; says what to send.
     """
+    text = None
+    if payload.get(TEXT) is not None:
+        text = read.text(payload, TEXT, max_chars=config.max_text_chars, wanted="the text to analyse")
     return TextRequest(
-        text=read.text(payload, "text", max_chars=config.max_text_chars, wanted="the text to analyse"),
+        text=text,
         analyses=_analyses(payload),
         max_keywords=read.whole(payload, "max_keywords", DEFAULT_KEYWORDS, 1, MAX_KEYWORDS),
         language=_language_hint(payload),
     )
+
+
+def check_payload(payload: Mapping[str, Any], config: TextConfig, *, alone: bool) -> None:
+    """Refuse what cannot be analysed, whatever the dependencies give.
+
+    Args:
+        alone: whether there are none, so that nobody brings a text but the payload.
+
+    Raises:
+        InvalidPayloadError: a field cannot be used, or there is no text.
+    """
+    request = read_request(payload, config)
+    if alone:
+        _find_text(request, DependencyResults(), config)
+
+
+def _find_text(request: TextRequest, dependencies: DependencyResults, config: TextConfig) -> tuple[str, str]:
+    """The text, and who brings it: the payload, or else a task that this one depended on."""
+    if request.text is not None:
+        return request.text, "payload"
+    found = transcript_or_reply(dependencies)
+    if found is None:
+        raise read.invalid(
+            TEXT,
+            "is missing; send the text to analyse, or depend on an AUDIO_TRANSCRIPTION or AI_RESPONSE task",
+        )
+    text, task_type = found
+    if len(text) > config.max_text_chars:
+        raise SizeLimitError(
+            f"the {task_type} task that this one depends on gave {len(text)} characters; at most "
+            f"{config.max_text_chars} are analysed (TextConfig.max_text_chars)"
+        )
+    # A function of one's own for that type may give anything.
+    return text.encode("utf-8", "replace").decode("utf-8"), str(task_type)
 
 
 def _analyses(payload: Mapping[str, Any]) -> tuple[str, ...]:
@@ -149,27 +190,30 @@ class _Text:
         return [sentence.words for sentence in self.sentences if sentence.words]
 
 
-def analyse(task: ProcessingTask, *, config: TextConfig) -> dict[str, Any]:
-    """Analyse ``payload["text"]``. Time grows with the length of the text and no faster.
+def analyse(task: ProcessingTask, context: TaskContext, *, config: TextConfig) -> dict[str, Any]:
+    """Analyse ``payload["text"]``, or what a dependency heard or answered. Time grows with its length and no faster.
 
     What cannot be told is None, with the reason in ``reasons``.
 
     Raises:
-        InvalidPayloadError: the payload cannot be used.
+        InvalidPayloadError: the payload cannot be used, or there is no text.
+        SizeLimitError: a dependency's text is too long.
         MissingExtraError: the extra "text" is not installed.
         PermanentError: a library failed.
     """
     request = read_request(task.payload, config)
-    text, source = _take_apart(request, config.assumed_language)
+    given, text_source = _find_text(request, context.dependencies, config)
+    text, source = _take_apart(given, request, config.assumed_language)
     found = {name: _ANALYSERS[name](text) for name in request.analyses}
     reasons = {name: value.reason for name, value in found.items() if isinstance(value, _Untold)}
     return {
         **{name: None if isinstance(value, _Untold) else value for name, value in found.items()},
         "statistics": {
-            "characters": len(request.text),
+            "characters": len(given),
             "words": sum(map(len, text.words)),
             "sentences": len(text.words),
         },
+        "text_source": text_source,
         "analysed_as": text.language,
         "language_source": source,
         "reasons": reasons,
@@ -179,9 +223,9 @@ def analyse(task: ProcessingTask, *, config: TextConfig) -> dict[str, Any]:
     }
 
 
-def _take_apart(request: TextRequest, assumed_language: str) -> tuple[_Text, str]:
+def _take_apart(given: str, request: TextRequest, assumed_language: str) -> tuple[_Text, str]:
     """The text with the language to analyse it by, and where that is known from."""
-    sentences = split_sentences(cleaned(request.text))
+    sentences = split_sentences(cleaned(given))
     detected: Language | _Untold = _Untold("nobody asked for it")
     if LANGUAGE in request.analyses or request.language is None:
         detected = _detect(sentences)

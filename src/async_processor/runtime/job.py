@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..config import ProcessorConfig
-from ..errors import InvalidTaskError, PermanentError, ProcessorNotAvailableError
+from ..errors import InvalidPayloadError, InvalidTaskError, PermanentError, ProcessorNotAvailableError
 from ..model import LaneName, ProcessingTask, ProcessingType, TaskResult
 from ..monitoring.learned_memory import LearnedMemory
 from ..processors.registry import ProcessorRegistry, ProcessorSpec, failing
@@ -94,6 +94,7 @@ class JobFactory:
 
         Raises:
             InvalidTaskError: a field cannot be used, or the payload is too large.
+            InvalidPayloadError: the payload is not one of the task's type.
             ProcessorNotAvailableError: nothing is registered under the task's own type name.
             UnserializableError: the journal cannot keep it.
         """
@@ -102,13 +103,18 @@ class JobFactory:
         # Fields may have been assigned since construction.
         task.validate()
         self._check_size(task)
-        spec = self._spec_of(task)
+        spec = self._registered(task)
+        if spec.check is not None or spec.resolve is not None:
+            spec = _judged(spec, task)
         # Most have none, and then need no context kept for them.
         variables = contextvars.copy_context() or None
         return self._record(task, spec, variables, None if entry is None else entry(task))
 
     def restore(self, task: ProcessingTask, entry: Any) -> TaskRecord:
-        """The record of a task that was accepted in an earlier run; without ``spec`` if its type is not registered."""
+        """The record of a task that was accepted in an earlier run; without ``spec`` if its type is not registered.
+
+        It was accepted, so its payload is not judged anew: one that cannot be used fails when it runs.
+        """
         registered = self._registry.get(task.task_type) is not None
         return self._record(task, self._spec_of(task) if registered else None, None, entry)
 
@@ -150,7 +156,7 @@ class JobFactory:
         )
         return lane, self._memory_of(task) if memory_intensive else None
 
-    def _spec_of(self, task: ProcessingTask) -> ProcessorSpec:
+    def _registered(self, task: ProcessingTask) -> ProcessorSpec:
         spec = self._registry.get(task.task_type)
         if spec is None:
             problem = _not_available(task, self._registry)
@@ -158,6 +164,11 @@ class JobFactory:
                 # A name of one's own that nobody registered is a slip of the programmer: say so at once.
                 raise problem
             return failing(problem)
+        return spec
+
+    def _spec_of(self, task: ProcessingTask) -> ProcessorSpec:
+        """How a task runs that was accepted already, whatever its payload."""
+        spec = self._registered(task)
         if spec.resolve is None:
             return spec
         try:
@@ -187,6 +198,23 @@ def _route(
     is_async: bool, cpu_intensive: bool, io_bound: bool, memory_intensive: bool, pinned: LaneName | None
 ) -> LaneName:
     return route(Hints(is_async, cpu_intensive, io_bound, memory_intensive, pinned))
+
+
+def _judged(spec: ProcessorSpec, task: ProcessingTask) -> ProcessorSpec:
+    """How a task runs whose payload its type wants to see first.
+
+    Raises:
+        InvalidPayloadError: it is not one that the type can use.
+    """
+    try:
+        if spec.check is not None:
+            spec.check(task)
+        return spec if spec.resolve is None else spec.resolve(task.payload)
+    except InvalidPayloadError as error:
+        message = f"task {task.id!r} is not accepted: {error}"
+        raise InvalidPayloadError(message, field=error.field, task_id=task.id) from None
+    except PermanentError as error:
+        return failing(error)
 
 
 def _not_available(task: ProcessingTask, registry: ProcessorRegistry) -> ProcessorNotAvailableError:

@@ -28,7 +28,7 @@ def payload_size(value: Any, limit: int) -> int:
         elif isinstance(item, _TEXTS):
             total += len(item)
         elif isinstance(item, memoryview):
-            total += item.nbytes
+            total += _view_size(item)
         elif isinstance(item, _CONTAINERS):
             if id(item) not in seen:
                 seen.add(id(item))
@@ -38,3 +38,10 @@ def payload_size(value: Any, limit: int) -> int:
         else:
             total += getattr(item, "nbytes", _SCALAR_BYTES)
     return total
+
+
+def _view_size(view: memoryview) -> int:
+    try:
+        return view.nbytes
+    except ValueError:
+        return _SCALAR_BYTES  # it was released: whoever wants its bytes will find out

@@ -9,6 +9,7 @@ from ..errors import (
     AsyncProcessorError,
     CyclicDependencyError,
     DuplicateTaskError,
+    InvalidPayloadError,
     InvalidTaskError,
     ProcessorNotRunningError,
     QueueFullError,
@@ -141,7 +142,7 @@ def _reason(error: AsyncProcessorError) -> str:
             return "cycle"
         case ProcessorNotRunningError():
             return "not_running"
-        case InvalidTaskError() | UnserializableError():
+        case InvalidTaskError() | InvalidPayloadError() | UnserializableError():
             return "invalid"
         case StoreError():
             return "store"

@@ -33,6 +33,7 @@ async def warm_type(do: Do, task_type: str, spec: ProcessorSpec | None, workers:
 
     Raises:
         ConfigurationError: the type has no function, or its function no example.
+        InvalidPayloadError: the settings allow less than the example asks for.
         TaskFailedError: an example failed.
     """
     if spec is None or spec.example is None:

@@ -443,7 +443,6 @@ async def test_after_each_failure_the_slot_is_free_and_a_bad_answer_is_asked_for
             (PAYLOAD, act.says("no JSON"), "ProviderError"),
             (PAYLOAD, act.refuses(401, "invalid_api_key"), "AuthenticationError"),
             (PAYLOAD, judges(primary_emotion="furious"), "ProviderError"),
-            ({}, judges(), "InvalidPayloadError"),
         ):
             failed = await end_of(payload, behaviour)
             assert (failed.status, failed.error_type, failed.attempts) == (TaskStatus.FAILED, error, 1)

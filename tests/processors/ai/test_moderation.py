@@ -16,7 +16,13 @@ from tests.processors.ai.test_reply import KEY, KEYS, Noon, reply_to
 
 from async_processor import AdvancedAsyncProcessor, ProcessorConfig, TaskStatus, create_task
 from async_processor.config import AIConfig
-from async_processor.errors import AuthenticationError, ConfigurationError, PermanentError, ProviderError
+from async_processor.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    InvalidPayloadError,
+    PermanentError,
+    ProviderError,
+)
 from async_processor.model import ProcessingType
 from async_processor.processors.ai_response import Responder
 from async_processor.processors.chat_providers import NO_KEY, Endpoint
@@ -577,8 +583,8 @@ async def test_a_payload_beyond_its_limits_costs_nothing_and_frees_its_slot(serv
     ]
     async with AdvancedAsyncProcessor(1, 1, 1, config=config) as processor:
         for payload in payloads:
-            bad = await run(processor, ProcessingType.AI_RESPONSE, payload)
-            assert (bad.status, bad.error_type) == (TaskStatus.FAILED, "InvalidPayloadError")
+            with pytest.raises(InvalidPayloadError):
+                await run(processor, ProcessingType.AI_RESPONSE, payload)
         assert server.connections == 0
 
         good = await run(processor, ProcessingType.AI_RESPONSE, {"prompt": "Hi"})

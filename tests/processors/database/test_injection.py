@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import tracemalloc
 from pathlib import Path
@@ -340,11 +341,12 @@ async def test_after_all_of_it_the_one_slot_is_free_and_the_next_task_works(data
     hostile += [payload for name in HOSTILE_NAMES[:3] for payload in wherever(name)]
     async with processor(database.url) as running:
         tasks = [create_task(ProcessingType.DATABASE_OPERATION, payload) for payload in hostile]
-        for task in tasks:
-            await running.submit_task(task)
+        refused = await asyncio.gather(*map(running.submit_task, tasks), return_exceptions=True)
+        tasks = [task for task, refusal in zip(tasks, refused, strict=True) if refusal == task.id]
         ends = [await running.wait_for_task(task.id, timeout=20) for task in tasks]
         good = await outcome(running, {"operation": "select", "table": "toys"})
 
+    assert {type(item) for item in refused} == {str, InvalidPayloadError}
     assert {(item.status, item.attempts) for item in ends} == {(TaskStatus.FAILED, 1)}
     assert good.unwrap()["row_count"] == 3
     assert await untouched(database)

@@ -22,6 +22,7 @@ from async_processor.processors.database_request import (
     Select,
     Sql,
     Update,
+    check_payload,
     read_request,
 )
 from async_processor.processors.database_values import MAX_DEPTH, size_of, storable
@@ -255,3 +256,61 @@ def test_what_comes_out_is_what_json_has():
         "<class 'object'>",
     ]
     assert size_of({"a": ["xyz", 1], "bc": b"12"}) == 1 + 3 + 8 + 8 + 2 + 2 + 8
+
+
+# At submit
+
+
+def rows(count: int, last: object) -> dict:
+    return {"operation": "insert", "table": "t", "values": [*({"a": 1} for _ in range(count)), {"a": last}]}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        rows(5, object),
+        rows(5, math.nan),
+        {"operation": "select", "table": "t", "where": {"a": object}},
+        {"operation": "select", "table": "t", "where": {"a": {"op": "in", "value": [1, None]}}},
+        {"operation": "sql", "sql": "SELECT :a", "parameters": {"a": object}},
+        {"operation": "transaction", "statements": [rows(2, object)]},
+        rows(10_000, 1),
+    ],
+)
+def test_what_is_wrong_with_few_and_short_values_shows_at_submit(payload):
+    with pytest.raises(InvalidPayloadError) as caught:
+        check_payload(payload, DatabaseConfig())
+    with pytest.raises(InvalidPayloadError) as later:
+        read_request(payload, DatabaseConfig())
+
+    assert (caught.value.field, caught.value.message) == (later.value.field, later.value.message)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        rows(1_000, object),
+        rows(5, "\ud800"),
+        rows(5, [object]),
+        rows(5, {"a": {1: 2}}),
+        {"operation": "select", "table": "t", "where": {"a": "\ud800"}},
+    ],
+)
+def test_what_is_wrong_with_many_or_long_values_shows_when_it_runs(payload):
+    check_payload(payload, DatabaseConfig())
+
+    with pytest.raises(InvalidPayloadError):
+        read_request(payload, DatabaseConfig())
+
+
+def test_more_values_than_may_be_bound_are_counted_before_one_is_looked_at():
+    class Untouchable(list):
+        def __iter__(self):
+            raise AssertionError("it was gone through")
+
+    many = Untouchable([1] * 30)
+
+    with pytest.raises(InvalidPayloadError, match="binds 30 values; send at most 20"):
+        read(operation="select", table="t", where={"a": {"op": "in", "value": many}})
+    with pytest.raises(InvalidPayloadError, match="binds 21 values; send at most 20"):
+        read(operation="insert", table="t", values=[{"a": 1, "b": 2, "c": 3}] * 7)

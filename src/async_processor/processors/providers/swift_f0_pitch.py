@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import TYPE_CHECKING, Any
 
 from ..extras import needs_extra
@@ -22,6 +23,9 @@ def _tracker() -> Any:
     # Loaded at first use and kept for the life of the worker process. One thread and no busy waiting, because the
     # other cores belong to the other workers.
     with needs_extra("voice", needed_for="EMOTION_ANALYSIS of recordings"):
+        # Read when onnxruntime is imported, which writes a name for this machine to disk and reports to its maker
+        # otherwise. What is said to work offline does neither.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         from swift_f0 import SwiftF0
 
     return SwiftF0(threads=1, spin=False)
