@@ -39,7 +39,7 @@ class Doorbell:
         if self._fd is not None:
             try:
                 home.copy().run(loop.add_reader, self._fd, self._on_ring)
-            except (NotImplementedError, RuntimeError):
+            except (NotImplementedError, RuntimeError, OSError):
                 os.close(self._fd)
                 self._fd = None
 
