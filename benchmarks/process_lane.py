@@ -22,7 +22,7 @@ from typing import Any
 
 from async_processor import ProcessingTask
 from async_processor.clock import SystemClock
-from async_processor.execution.base import Attempt
+from async_processor.execution.base import Attempt, Lane
 from async_processor.execution.process_lane import ProcessLane
 from async_processor.outcome import AttemptOutcome, Returned, Stopped, StopReason
 from benchmarks import functions as body
@@ -35,19 +35,10 @@ MAX_BYTES = 256 * 1024 * 1024
 
 
 class LaneUser:
-    """The lane, used as the engine uses it: one attempt per slot, the next one from within the end of the last."""
+    """A lane, used as the engine uses it: one attempt per slot, the next one from within the end of the last."""
 
-    def __init__(self, method: Any) -> None:
-        self.lane = ProcessLane(
-            [f"process-{number}" for number in range(SLOTS)],
-            start_method=method,
-            worker_start_timeout=60.0,
-            max_tasks_per_worker=0,
-            max_worker_memory_mb=0,
-            max_payload_bytes=MAX_BYTES,
-            max_result_bytes=MAX_BYTES,
-            clock=SystemClock(),
-        )
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
         self._tokens = itertools.count()
         self._ended: dict[int, Callable[[AttemptOutcome], None]] = {}
         self._began: dict[int, asyncio.Future[None]] = {}
@@ -120,6 +111,19 @@ class LaneUser:
         return reported - asked, time.perf_counter() - reported
 
 
+def process_lane(method: Any) -> ProcessLane:
+    return ProcessLane(
+        [f"process-{number}" for number in range(SLOTS)],
+        start_method=method,
+        worker_start_timeout=60.0,
+        max_tasks_per_worker=0,
+        max_worker_memory_mb=0,
+        max_payload_bytes=MAX_BYTES,
+        max_result_bytes=MAX_BYTES,
+        clock=SystemClock(),
+    )
+
+
 def value_of(outcome: AttemptOutcome) -> Any:
     if not isinstance(outcome, Returned):
         raise SystemExit(f"wrong result: {outcome}")
@@ -127,7 +131,7 @@ def value_of(outcome: AttemptOutcome) -> Any:
 
 
 async def with_lane(method: str, measure: Callable[[LaneUser], Awaitable[list[Figure]]]) -> list[Figure]:
-    user = LaneUser(method)
+    user = LaneUser(process_lane(method))
     began = time.perf_counter()
     await user.lane.start(user)
     try:

@@ -11,7 +11,7 @@ from ..context import DependencyResults
 from ..model import ProcessingTask, ProcessingType, TaskPriority
 from ..outcome import Measures
 from .base import Attempt
-from .process_codec import OVERHEAD_BYTES, Chunks, FunctionCache, FunctionEncoder, encode
+from .process_codec import OVERHEAD_BYTES, Chunks, Encoder, FunctionCache, FunctionEncoder
 
 _TYPES: dict[str, ProcessingType | str] = {item.value: item for item in ProcessingType}
 _PRIORITIES = {item.value: item for item in TaskPriority}
@@ -49,11 +49,12 @@ class Job(NamedTuple):
 class JobEncoder:
     """Makes the message of an attempt."""
 
-    __slots__ = ("_functions", "_limits")
+    __slots__ = ("_functions", "_limits", "_messages")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._functions = FunctionEncoder(limits.payload + OVERHEAD_BYTES)
+        self._messages = Encoder()
 
     def encode(self, attempt: Attempt) -> Job:
         """The attempt as bytes.
@@ -83,7 +84,7 @@ class JobEncoder:
         )
         limit = self._limits.payload + len(waited_for) * self._limits.result + OVERHEAD_BYTES
         what = f"the payload of task {task.id!r}" + (" or a result it depends on" if waited_for else "")
-        return Job(function, encode(message, limit, what))
+        return Job(function, self._messages.encode(message, limit, what))
 
 
 def rebuild_attempt(function: bytes, message: tuple[Any, ...], functions: FunctionCache) -> Attempt:

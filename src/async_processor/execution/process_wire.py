@@ -88,6 +88,9 @@ def head(kind: int, *, notes: bytes = b"", size: int = 0, in_arena: bool = False
     return _HEADER.pack(kind, _IN_ARENA if in_arena else 0, len(notes), size) + notes
 
 
+_BARE = {kind: head(kind) for kind in range(JOB, RAISED + 1)}
+
+
 class WorkerChannel:
     """The worker's end. Blocking; several threads may send.
 
@@ -123,7 +126,9 @@ class WorkerChannel:
             ArenaFullError: there is no memory for the body; nothing was sent.
             OSError: the parent has gone.
         """
-        if self._outgoing is None or size <= INLINE_BYTES:
+        if not size and not notes:
+            self._write([_BARE[kind]])
+        elif self._outgoing is None or size <= INLINE_BYTES:
             self._write([head(kind, notes=notes, size=size), *parts])
         else:
             self._outgoing.write(parts, size)
@@ -131,7 +136,7 @@ class WorkerChannel:
 
     def _write(self, parts: Sequence[bytes]) -> None:
         with self._lock:
-            if len(parts) < 4:  # nearly always: one call, one wake-up at the other end
+            if 1 < len(parts) < 4:  # nearly always: one call, one wake-up at the other end
                 parts = [b"".join(parts)]
             for part in parts:
                 written = os.write(self._fd, part)

@@ -10,6 +10,7 @@ import contextvars
 import os
 import pickle
 import sys
+import time
 import traceback
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from .base import Attempt
 from .calling import call, failed, is_awaitable, make_context, refused, returned
 from .own_loop import OwnLoop
 from .process_arena import Arena, ArenaFullError
-from .process_codec import OVERHEAD_BYTES, Chunks, FunctionCache, cannot_rebuild, encode
+from .process_codec import OVERHEAD_BYTES, Chunks, Encoder, FunctionCache, cannot_rebuild, encode
 from .process_guard import (
     close_stdin,
     die_with_parent,
@@ -41,6 +42,7 @@ from .process_wire import BEGAN, RAISED, READY, RETURNED, START_FAILED, Frame, W
 
 # What a worker of a memory-intensive task may keep beyond what it had when it was new: its imports, mostly.
 GROWTH_MB = 64.0
+_LOOK_EVERY_S = 0.005
 ERROR_LIMIT_BYTES = 1024 * 1024
 
 
@@ -141,13 +143,15 @@ class Worker:
         settings: limits.
     """
 
-    __slots__ = ("_channel", "_functions", "_resident_when_new", "_settings")
+    __slots__ = ("_channel", "_functions", "_look_again_at", "_resident_when_new", "_results", "_settings")
 
     def __init__(self, channel: WorkerChannel, settings: WorkerSettings) -> None:
         self._channel = channel
         self._settings = settings
         self._functions = FunctionCache()
+        self._results = Encoder()
         self._resident_when_new = resident_mb()
+        self._look_again_at = 0.0
 
     def serve(self) -> None:
         """Run attempts until the parent closes its end, or is gone."""
@@ -195,8 +199,9 @@ class Worker:
         reply = self._reply(outcome, attempt.task.id)
         if progress is not None:
             progress.finish()
-        measures = NO_MEASURES if meter is None else replace(meter.read(), profile=profile)
-        return reply._replace(measures=measures, recycle=attempt.recycle_worker)
+        if meter is None:
+            return reply
+        return reply._replace(measures=replace(meter.read(), profile=profile), recycle=attempt.recycle_worker)
 
     def _reply(self, outcome: Returned | Raised, task_id: str) -> _Reply:
         if isinstance(outcome, Raised):
@@ -205,7 +210,8 @@ class Worker:
             return _NOTHING
         try:
             what = f"the result of task {task_id!r}"
-            return _Reply(RETURNED, encode(outcome.value, self._settings.result_limit + OVERHEAD_BYTES, what))
+            limit = self._settings.result_limit + OVERHEAD_BYTES
+            return _Reply(RETURNED, self._results.encode(outcome.value, limit, what))
         except BaseException as error:  # noqa: BLE001 - pickling runs user code
             return _raised(refused(error))
 
@@ -218,9 +224,13 @@ class Worker:
     def _outgrown(self, recycle: bool) -> bool:
         if recycle and resident_mb() > self._resident_when_new + GROWTH_MB:
             return True
-        limit = self._settings.max_memory_mb
-        # The cheap figure first: it is asked after every attempt.
-        return 0 < limit < max_resident_mb() and resident_mb() > limit
+        limit, now = self._settings.max_memory_mb, time.monotonic()
+        # What attempts that end within milliseconds of each other use is no matter of one of them.
+        if not limit or now < self._look_again_at:
+            return False
+        self._look_again_at = now + _LOOK_EVERY_S
+        # The cheap figure first.
+        return limit < max_resident_mb() and resident_mb() > limit
 
 
 class _Reply(NamedTuple):

@@ -16,6 +16,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 
 from ..clock import Clock
 from ..errors import LaneError, LaneUnavailableError
@@ -25,6 +26,7 @@ from ..outcome import AttemptOutcome, Stopped
 from .base import Attempt, AttemptSink, StopReason
 from .calling import closed, make_context, refused
 from .coroutines import HeldCoroutines
+from .doorbell import Doorbell
 from .progress import ProgressRelay
 from .worker_thread import ThreadAttempt, WorkerThread
 
@@ -65,6 +67,7 @@ class ThreadLane:
         self._held = HeldCoroutines()
         # From the threads to the loop: threads append, the loop takes. One wake-up serves all that is there.
         self._reports: deque[tuple[ThreadAttempt, AttemptOutcome]] = deque()
+        self._bell: Doorbell | None = None
         self._woken = False
         self._closed = False
         self._idle = asyncio.Event()
@@ -80,15 +83,18 @@ class ThreadLane:
         variables = self._home.copy() if attempt.variables is None else attempt.variables
         work = ThreadAttempt(attempt, variables, self._held)
         self._running[attempt.token] = work
-        try:
-            work.worker = self._worker_for(attempt)
-        except LaneUnavailableError as error:
-            self._loop.call_soon(self._ended, work, refused(error), context=self._home)
-            return
+        worker = self._workers.get(attempt.slot)
+        if worker is None or self._closed or len(self._abandoned) >= self._max_abandoned:
+            try:
+                worker = self._worker_for(attempt)
+            except LaneUnavailableError as error:
+                self._loop.call_soon(self._ended, work, refused(error), context=self._home)
+                return
+        work.worker = worker
         if attempt.wants_context:
             work.relay = ProgressRelay(attempt.token, self._sink, self._loop, self._home)
             work.context = make_context(attempt, work.relay.report, self._clock)
-        work.worker.inbox.put(work)
+        worker.inbox.put(work)
 
     def stop(self, token: int, reason: StopReason) -> None:  # noqa: ARG002 - part of the protocol
         """Tell the attempt through its context, or cancel its coroutine."""
@@ -147,14 +153,14 @@ class ThreadLane:
         problem = self._problem()
         if problem is not None:
             raise LaneUnavailableError(f"task {attempt.task.id!r} was not run: {problem}", task_id=attempt.task.id)
-        worker = self._workers.get(attempt.slot)
-        if worker is None:
-            worker = self._workers[attempt.slot] = self._start_worker(attempt)
+        worker = self._workers[attempt.slot] = self._start_worker(attempt)
         return worker
 
     def _start_worker(self, attempt: Attempt) -> WorkerThread:
+        if self._bell is None:
+            self._bell = Doorbell(self._loop, self._home, self._take_reports)
         try:
-            return WorkerThread(f"async-processor {attempt.slot}", self._report, self._died)
+            return WorkerThread(f"async-processor {attempt.slot}", partial(self._report, self._bell), self._died)
         except (RuntimeError, MemoryError) as error:
             raise LaneUnavailableError(
                 f"no thread could be started for task {attempt.task.id!r} ({error}): the system's limit of threads "
@@ -181,20 +187,18 @@ class ThreadLane:
         until = time.monotonic() + _JOIN_S
         for worker in workers:
             worker.thread.join(max(0.0, until - time.monotonic()))
+        if self._bell is not None:
+            self._bell.close()
 
     # ---- reports
 
-    def _report(self, work: ThreadAttempt, outcome: AttemptOutcome) -> None:
+    def _report(self, bell: Doorbell, work: ThreadAttempt, outcome: AttemptOutcome) -> None:
         """Take a report, in the thread of the attempt."""
         self._reports.append((work, outcome))
         # Order matters: whoever clears the flag looks for reports afterwards.
-        if self._woken:
-            return
-        self._woken = True
-        try:
-            self._loop.call_soon_threadsafe(self._take_reports, context=self._home)
-        except RuntimeError:
-            return  # the loop is closed: nobody is left to be told
+        if not self._woken:
+            self._woken = True
+            bell.ring()
 
     def _died(self, worker: WorkerThread, error: BaseException) -> None:
         """Take the last word of a thread, in that thread."""
@@ -223,7 +227,8 @@ class ThreadLane:
                 self._loop.call_soon(self._take_reports, context=self._home)
 
     def _ended(self, work: ThreadAttempt, outcome: AttemptOutcome) -> None:
-        self._abandoned.discard(work)
+        if self._abandoned:
+            self._abandoned.discard(work)
         token = work.attempt.token
         if self._running.pop(token, None) is None:
             self._stale_reports += 1

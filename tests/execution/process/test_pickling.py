@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import pickle
 import subprocess
 import sys
+import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
@@ -18,13 +21,28 @@ from tests.execution.process import jobs
 from tests.execution.process.kit import error_of, has_begun, value_of
 from tests.execution.scripts import Script
 
-from async_processor.execution.process_codec import FunctionCache, FunctionEncoder, encode
+from async_processor.errors import SizeLimitError, UnserializableError
+from async_processor.execution.process_codec import Chunks, Encoder, FunctionCache, FunctionEncoder, encode
 from async_processor.model import ProcessingTask
 from async_processor.outcome import Raised, Returned, Stopped, StopReason
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HANG_LIMIT_S = 5.0
+
+
+class Interrupting:
+    """Pressing Ctrl-C while it is pickled."""
+
+    def __reduce__(self) -> Any:
+        raise KeyboardInterrupt
+
+
+class Named:
+    """Something that can be pickled and weakly referenced."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
 
 def bomb(action: str, stage: str, side: str) -> tuple[str, str, str, int]:
@@ -360,3 +378,67 @@ async def test_large_bytes_are_not_copied_to_be_pickled():
 
     assert any(part is large for part in chunks.parts)
     assert chunks.size == sum(map(len, chunks.parts))
+
+
+# ---- the encoder, which keeps its pickler from one value to the next
+
+
+def rebuilt(chunks: Chunks) -> Any:
+    return pickle.loads(b"".join(chunks.parts))  # noqa: S301 - made here
+
+
+class EncodesWhilePickled:
+    """Has another value encoded by the encoder that is pickling it."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+
+    def __reduce__(self) -> Any:
+        inner = self.encoder.encode(["inner"], 1_000, "the inner value")
+        return (bytes.join, (b"", tuple(inner.parts)))
+
+
+async def test_what_one_value_left_in_the_encoder_does_not_show_in_the_next():
+    encoder, shared = Encoder(), ["the same object"]
+
+    for _ in range(3):
+        loaded = rebuilt(encoder.encode({"one": shared, "two": shared}, 1_000, "a value"))
+        assert loaded == {"one": shared, "two": shared}
+        assert loaded["one"] is loaded["two"]
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "error"),
+    [
+        (["fine", threading.Lock()], 1_000, UnserializableError),
+        ([b"too large", bytes(100_000)], 1_000, SizeLimitError),
+        (["fine", Interrupting()], 1_000, KeyboardInterrupt),
+    ],
+    ids=["cannot be pickled", "too large", "interrupted"],
+)
+async def test_an_encoder_is_fit_for_the_next_value_after_a_failure(value, limit: int, error: type[BaseException]):
+    encoder = Encoder()
+
+    for _ in range(2):
+        with pytest.raises(error):
+            encoder.encode(value, limit, "a value")
+        assert rebuilt(encoder.encode({"next": "fine"}, 1_000, "the next")) == {"next": "fine"}
+
+
+async def test_an_encoder_that_is_asked_while_it_pickles_keeps_the_two_apart():
+    encoder = Encoder()
+
+    outer, inner = rebuilt(encoder.encode(["outer", EncodesWhilePickled(encoder)], 1_000, "the outer value"))
+
+    assert outer == "outer"
+    assert pickle.loads(inner) == ["inner"]  # noqa: S301 - made here
+
+
+async def test_an_encoder_keeps_nothing_of_what_it_has_pickled_alive():
+    encoder, value = Encoder(), Named("gone")
+    gone = weakref.ref(value)
+
+    encoder.encode([value, value], 1_000, "a value")
+    del value
+
+    assert gone() is None
