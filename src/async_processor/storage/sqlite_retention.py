@@ -45,6 +45,7 @@ class Retention:
         self._ends = 0
         self._looked = 0.0
         self._more = True
+        self._miscounted = False
 
     def begin(self, totals: Totals) -> None:
         """Take over what a store held when it was opened."""
@@ -53,8 +54,14 @@ class Retention:
             "oldest_not_completed": totals.finished - totals.completed,
         }
 
-    def ended(self, ends: Ends) -> None:
-        """Count tasks that have ended, after their commit."""
+    def ended(self, ends: Ends, *, certain: bool) -> None:
+        """Count tasks that have ended, after their commit.
+
+        Args:
+            ends: how many.
+            certain: whether they are; otherwise they are counted in the database before it is acted on.
+        """
+        self._miscounted = self._miscounted or not certain
         self._kept["oldest_completed"] += ends.completed
         self._kept["oldest_not_completed"] += ends.other
         self._ends += ends.completed + ends.other
@@ -69,6 +76,10 @@ class Retention:
         """Forget one slice of what is beyond the limits. Returns the idempotency keys that went with it."""
         self._looked, self._ends, self._more = time.monotonic(), 0, False
         keys: list[str] = []
+        if self._miscounted:
+            counts = connection.execute(statements()["count_finished"].text).fetchone()
+            self._kept = dict(zip(self._limits, counts, strict=True))
+            self._miscounted = False
         for name in self._limits:
             found = self._beyond(connection, name)
             if found:
