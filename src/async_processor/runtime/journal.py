@@ -279,7 +279,7 @@ class Journal:
         )  # fmt: skip
 
     def _now(self) -> float:
-        """The time of day. That clock is dear and may be set: it is looked at every 10 ms, and counted on from there."""
+        """The time of day. Its clock is dear and may be set: looked at every 10 ms, and counted on from there."""
         now = self._clock.monotonic()
         if now - self._looked >= _LOOK_S:
             self._looked, self._wall = now, _seconds(self._clock.wall())

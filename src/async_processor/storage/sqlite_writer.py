@@ -14,13 +14,13 @@ import asyncio
 import contextlib
 import logging
 import math
+import os
 import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..clock import Clock
@@ -136,6 +136,7 @@ class Writer:
         self._options = options
         self._owner = owner
         self._lock = StoreLock(options.path)
+        self._log = f"{options.path}-wal"
         wall = _wall_of(options.clock)
         self._files = ResultFiles(options.path)
         self._changes = Changes(self._files, options.result_file_bytes)
@@ -149,7 +150,7 @@ class Writer:
         self._try_at = 0.0
         self._deadline: float | None = None
         self._deserted = False
-        # Held by the thread from the moment it has the database's own lock until it has told what became of a batch.
+        # Held by the thread from when it may have the database's own lock until it has told what became of a batch.
         self._verdict = threading.Lock()
         self._deciding = False
         self._abandoned = False
@@ -292,6 +293,8 @@ class Writer:
             del self._waiting[: len(batch)]
             self._works_again()
             self._post(self._owner.told, batch, errors)
+            # Not before: who waits for the commit would wait for this too.
+            self.figures.journal_bytes = self._journal_bytes()
         finally:
             self._undecide()
 
@@ -324,7 +327,6 @@ class Writer:
         self.figures.changes += len(changes) - len(errors)
         self.figures.last_commit_s = time.perf_counter() - begun
         self._chores_at = time.monotonic() + _IDLE_S
-        self.figures.journal_bytes = self._journal_bytes()
         return errors
 
     def _keep_together(self, changes: Sequence[Change]) -> None:
@@ -382,7 +384,7 @@ class Writer:
 
     def _journal_bytes(self) -> int:
         try:
-            size = Path(f"{self._options.path}-wal").stat().st_size
+            size = os.stat(self._log).st_size  # noqa: PTH116 - once for each commit
         except OSError:
             return 0
         if size > _JOURNAL_WARNING_BYTES and not self._warned:

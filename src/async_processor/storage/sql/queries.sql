@@ -76,23 +76,28 @@ WHERE child IN (VALUES /*rows*/ (?))
 ORDER BY child, position;
 
 -- oldest_completed --
--- Those that may go: not what an unfinished task still depends on.
-SELECT finished.row, finished_at, idempotency_key, value_file
-FROM finished JOIN tasks ON tasks.row = finished.row
-WHERE status = 'completed' AND NOT EXISTS (
-    SELECT 1 FROM dependencies JOIN unfinished ON unfinished.row = child WHERE parent = tasks.id
-)
-ORDER BY finished_at
-LIMIT ?;
+-- Those that may go, of an age: not what an unfinished task still depends on. In one text, for to step through many rows
+-- is to ask for the interpreter's lock as often.
+SELECT json_group_array(json_array(row, idempotency_key, value_file)) FROM (
+    SELECT finished.row AS row, idempotency_key, value_file
+    FROM finished JOIN tasks ON tasks.row = finished.row
+    WHERE status = 'completed' AND finished_at <= ?1 AND NOT EXISTS (
+        SELECT 1 FROM dependencies JOIN unfinished ON unfinished.row = child WHERE parent = tasks.id
+    )
+    ORDER BY finished_at
+    LIMIT ?2
+);
 
 -- oldest_not_completed --
-SELECT finished.row, finished_at, idempotency_key, value_file
-FROM finished JOIN tasks ON tasks.row = finished.row
-WHERE status <> 'completed' AND NOT EXISTS (
-    SELECT 1 FROM dependencies JOIN unfinished ON unfinished.row = child WHERE parent = tasks.id
-)
-ORDER BY finished_at
-LIMIT ?;
+SELECT json_group_array(json_array(row, idempotency_key, value_file)) FROM (
+    SELECT finished.row AS row, idempotency_key, value_file
+    FROM finished JOIN tasks ON tasks.row = finished.row
+    WHERE status <> 'completed' AND finished_at <= ?1 AND NOT EXISTS (
+        SELECT 1 FROM dependencies JOIN unfinished ON unfinished.row = child WHERE parent = tasks.id
+    )
+    ORDER BY finished_at
+    LIMIT ?2
+);
 
 -- erase_tasks --
 DELETE FROM tasks
