@@ -1,4 +1,4 @@
-"""Many changes in one statement: whatever order they come in, however many there are, and whoever holds the lock."""
+"""Many changes in one statement, whatever order they come in and however many there are."""
 
 from __future__ import annotations
 
@@ -153,24 +153,6 @@ async def test_groups_of_any_make_leave_what_single_changes_leave(path: Path, se
 
     single = await found(MemoryStore(wall=lambda: NOW), groups=False)
     assert await found(sqlite_store(path), groups=True) == single
-
-
-async def test_what_another_program_locks_for_a_while_is_kept_as_soon_as_it_lets_go(path: Path):  # S11
-    async with opened(sqlite_store(path)) as desk:
-        row = await desk.accept("a")
-        told: list[object] = []
-        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as foreign:
-            foreign.execute("BEGIN IMMEDIATE")
-            desk.store.write(started(row), told.append)
-            desk.store.write(finished(row), told.append)
-            # Time enough for the writer to meet the lock; with less it would simply not have tried.
-            await asyncio.sleep(0.1)
-            assert told == []
-        await desk.store.flush()
-
-        assert told == [None, None]
-        assert desk.store.statistics().failing == ""
-        assert (await desk.one("a")).status is TaskStatus.COMPLETED
 
 
 async def test_ends_that_come_twice_do_not_count_twice(path: Path):
