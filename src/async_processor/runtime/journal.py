@@ -53,6 +53,8 @@ PROGRESS_INTERVAL_S = 1.0
 CHANGES_PER_TASK = 4
 # What bytes and lengths of small values take beyond the values themselves.
 SLACK_BYTES = 1_000_000
+# How long the time of day is counted on before the clock is looked at again.
+_LOOK_S = 0.010
 
 
 class Entry:
@@ -65,7 +67,8 @@ class Entry:
         value: the result in bytes, from the end of the attempt until it is written.
         stored: whether the store has told what became of the task's acceptance.
         refused: why it was not accepted.
-        waiters: whoever waits for that: its submitter, and others who came with the same idempotency key.
+        waiters: whoever waits for that: its submitter, and others who came with the same idempotency key; None for
+            nobody. With a list of its own, each task would be one more object to look at for the garbage collector.
         progress_at: when progress was last written.
     """
 
@@ -78,7 +81,7 @@ class Entry:
         self.value: bytes | None = None
         self.stored = encoded is None
         self.refused: AsyncProcessorError | None = None
-        self.waiters: list[asyncio.Future[None]] = []
+        self.waiters: list[asyncio.Future[None]] | None = None
         self.progress_at = float("-inf")
 
 
@@ -101,6 +104,7 @@ class Journal:
         self._starting: dict[int, TaskRecord] = {}
         self._finishing = 0
         self._max_pending = CHANGES_PER_TASK * capacity
+        self._looked = self._wall = float("-inf")
 
     # ---- life
 
@@ -174,10 +178,10 @@ class Journal:
         try:
             told(record, error)
         finally:
-            for waiter in entry.waiters:
+            waiters, entry.waiters = entry.waiters, None
+            for waiter in waiters or ():
                 if not waiter.done():
                     waiter.set_result(None)
-            entry.waiters.clear()
 
     async def until_stored(self, record: TaskRecord) -> None:
         """Return once a task is kept.
@@ -185,10 +189,15 @@ class Journal:
         Raises:
             AsyncProcessorError: it is not, and why.
         """
-        entry: Entry = record.job.entry
+        entry: Entry | None = record.job.entry
+        if entry is None:
+            return  # it has ended since, and its end is kept
         if not entry.stored:
             waiter: asyncio.Future[None] = self._loop.create_future()
-            entry.waiters.append(waiter)
+            if entry.waiters is None:
+                entry.waiters = [waiter]
+            else:
+                entry.waiters.append(waiter)
             await waiter
         if entry.refused is not None:
             raise entry.refused
@@ -259,6 +268,9 @@ class Journal:
         if error is not None:
             logger.error("the end of task %s could not be stored, it will run again: %s", record.id, error)
         publish(record, result)
+        if error is None:
+            # A result is remembered for long. What the journal knew of its task is of no use any more.
+            record.job.entry = None
 
     def end_stored(self, stored: StoredTask, result: TaskResult) -> None:
         """Write the end of a task that is in the store and cannot be taken up."""
@@ -267,7 +279,11 @@ class Journal:
         )  # fmt: skip
 
     def _now(self) -> float:
-        return _seconds(self._clock.wall())
+        """The time of day. Its clock is dear and may be set: looked at every 10 ms, and counted on from there."""
+        now = self._clock.monotonic()
+        if now - self._looked >= _LOOK_S:
+            self._looked, self._wall = now, _seconds(self._clock.wall())
+        return self._wall + (now - self._looked)
 
 
 def _end_of(record: TaskRecord, result: TaskResult) -> TaskFinished:

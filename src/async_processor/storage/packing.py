@@ -37,6 +37,9 @@ def is_plain(value: Any) -> bool:
 
     Level by level rather than by recursion: depth and repeats are bounded in passing, and most values have one level.
     """
+    # Most results are a single value.
+    if type(value) in PLAIN:
+        return True
     level = [value]
     for _ in range(MAX_DEPTH):
         below: list[Any] = []

@@ -7,11 +7,10 @@ hundred.
 
 from __future__ import annotations
 
-import sqlite3
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 from ..model import TaskStatus
 from .base import (
@@ -25,32 +24,45 @@ from .base import (
     TaskProgressed,
 )
 from .result_files import ResultFiles
-from .sql_files import statements
 from .sqlite_rows import finished_row, task_row
-
-Rows = list[tuple[Any, ...]]
-Part = tuple[str, Rows]
-"""A statement's name, and the rows it is carried out for."""
+from .sqlite_staging import Rows, Staged, Step, stage
 
 
 @dataclass(slots=True)
 class Ends:
-    """How many tasks a transaction finished."""
+    """How many tasks a transaction finishes."""
 
     completed: int = 0
     other: int = 0
 
+    def add(self, more: Ends) -> None:
+        """Count those of another one with them."""
+        self.completed += more.completed
+        self.other += more.other
+
 
 @dataclass(slots=True)
-class Step:
-    """Changes of one kind, at most one for each row."""
+class Alike:
+    """Changes of one kind, at most one for each row.
+
+    Attributes:
+        started: first attempts of tasks that are accepted here: the two are one row to write.
+    """
 
     kind: type
     changes: dict[int, Change] = field(default_factory=dict)
+    started: dict[int, AttemptStarted] = field(default_factory=dict)
+
+
+class Prepared(NamedTuple):
+    """A transaction but for its execution: what to do, and how many tasks that ends if none of them has ended."""
+
+    staged: Staged
+    ends: Ends
 
 
 class Changes:
-    """Carries out changes on a connection, inside a transaction that the caller began.
+    """Makes rows of changes.
 
     Args:
         files: where large values go.
@@ -60,79 +72,96 @@ class Changes:
     def __init__(self, files: ResultFiles, file_bytes: int) -> None:
         self._files = files
         self._file_bytes = file_bytes
-        self._kinds: dict[type, Callable[[Iterable[Any]], list[Part]]] = {
-            TaskAccepted: _accept,
-            AttemptStarted: lambda items: [("start", [(item.row, item.attempt, item.at) for item in items])],
-            AttemptRetried: lambda items: [("retry", [(item.row, item.due, item.error) for item in items])],
-            CancelRequested: lambda items: [("request_cancel", [(item.row,) for item in items])],
-            HandedBack: lambda items: [("hand_back", [(item.row,) for item in items])],
-            TaskProgressed: lambda items: [("progress", [(item.row, item.fraction, item.message) for item in items])],
-            TaskFinished: self._finish,
-        }
 
-    def prepare(self, changes: Sequence[Change]) -> list[Part]:
+    def prepare(self, changes: Sequence[Change]) -> Prepared:
         """All that can be done before the transaction: encode, check, write large values to their files.
 
         Raises:
             BAD_ROW of ``sqlite_errors``: one of the changes can never be kept.
             OSError: a file could not be written.
         """
-        return [part for step in in_steps(changes) for part in self._kinds[step.kind](step.changes.values())]
-
-    def _finish(self, items: Iterable[TaskFinished]) -> list[Part]:
-        completed: Rows = []
-        other: Rows = []
-        for item in items:
-            rows = completed if item.status is TaskStatus.COMPLETED else other
-            if item.value is not None and len(item.value) > self._file_bytes:
-                rows.append(finished_row(item, None, self._files.put(item.value)))
+        steps: list[Step] = []
+        ends = Ends()
+        for alike in in_order(changes):
+            if alike.kind is TaskAccepted:
+                steps += _accept(alike)
+            elif alike.kind is TaskFinished:
+                steps.append(("finish", self._finish(alike, ends)))
             else:
-                rows.append(finished_row(item, item.value, None))
-        ended = [row[:1] for row in completed] + [row[:1] for row in other]
-        return [("finish", completed), ("finish_otherwise", other), ("finish_unfinished", ended)]
+                name, row_of = _SIMPLE[alike.kind]
+                steps.append((name, [row_of(change) for change in alike.changes.values()]))
+        return Prepared(stage(steps), ends)
+
+    def _finish(self, alike: Alike, ends: Ends) -> Rows:
+        rows: Rows = []
+        for change in alike.changes.values():
+            assert isinstance(change, TaskFinished)  # noqa: S101 - the type checker cannot know
+            if change.status is TaskStatus.COMPLETED:
+                ends.completed += 1
+            else:
+                ends.other += 1
+            value = change.value
+            if value is not None and len(value) > self._file_bytes:
+                rows.append(finished_row(change, None, self._files.put(value)))
+            else:
+                rows.append(finished_row(change, value, None))
+        return rows
 
 
-def carry_out(parts: Iterable[Part], connection: sqlite3.Connection) -> Ends:
-    """Carry out what was prepared. Returns how many tasks it finished."""
-    named = statements()
-    ends = Ends()
-    for name, rows in parts:
-        changed = named[name].write(connection, rows)
-        if name == "finish":
-            ends.completed += changed
-        elif name == "finish_otherwise":
-            ends.other += changed
-    return ends
+# What is no more than a row of the change's own fields.
+_SIMPLE: dict[type, tuple[str, Callable[..., tuple[object, ...]]]] = {
+    AttemptStarted: ("start", lambda change: (change.row, change.attempt, change.at)),
+    AttemptRetried: ("retry", lambda change: (change.row, change.due, change.error)),
+    CancelRequested: ("request_cancel", lambda change: (change.row,)),
+    HandedBack: ("hand_back", lambda change: (change.row,)),
+    TaskProgressed: ("progress", lambda change: (change.row, change.fraction, change.message)),
+}
 
 
-def _accept(items: Iterable[TaskAccepted]) -> list[Part]:
+def _accept(alike: Alike) -> list[Step]:
     tasks: Rows = []
     needs: Rows = []
-    for row, task in items:
-        tasks.append(task_row(row, task))
-        needs.extend((row, position, parent) for position, parent in enumerate(task.depends_on))
-    return [("accept", tasks), ("accept_dependencies", needs), ("accept_unfinished", [row[:1] for row in tasks])]
+    started = alike.started
+    for change in alike.changes.values():
+        assert isinstance(change, TaskAccepted)  # noqa: S101 - the type checker cannot know
+        row, task = change
+        first = started.get(row)
+        attempt, at = (None, None) if first is None else (first.attempt, first.at)
+        tasks.append((*task_row(row, task), attempt, at))
+        if task.depends_on:
+            needs += [(row, position, parent) for position, parent in enumerate(task.depends_on)]
+    return [("accept", tasks), ("depend", needs)]
 
 
-def in_steps(changes: Sequence[Change]) -> list[Step]:
-    """Put each change into the first step of its kind that comes after all steps with a change of the same row."""
-    steps: list[Step] = []
+def in_order(changes: Sequence[Change]) -> list[Alike]:
+    """Put each change with the first of its kind that come after all changes of the same row before it."""
+    steps: list[Alike] = []
     places_of: dict[type, list[int]] = {}
     latest: dict[int, int] = {}
     for change in changes:
         kind = type(change)
         row = change.row
         last = latest.get(row, -1)
+        if last >= 0 and _is_part_of(steps[last], change):
+            continue
         places = places_of.get(kind)
         if places is None:
             places = places_of[kind] = []
-        elif kind is TaskProgressed and last >= 0 and steps[last].kind is kind:
-            steps[last].changes[row] = change  # only the newest counts
-            continue
         found = bisect_right(places, last)
         if found == len(places):
             places.append(len(steps))
-            steps.append(Step(kind))
+            steps.append(Alike(kind))
         place = latest[row] = places[found]
         steps[place].changes[row] = change
     return steps
+
+
+def _is_part_of(last: Alike, change: Change) -> bool:
+    """Whether a change is done with the one of its row before it."""
+    if isinstance(change, AttemptStarted) and last.kind is TaskAccepted and change.row not in last.started:
+        last.started[change.row] = change
+        return True
+    if isinstance(change, TaskProgressed) and last.kind is TaskProgressed:
+        last.changes[change.row] = change  # only the newest counts
+        return True
+    return False

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from .sql_files import statements
-from .sqlite_schema import VERSION, transaction
+from .sqlite_schema import VERSION, patience, transaction
 
 
 class Outcome(Enum):
@@ -55,7 +55,8 @@ def _sync(connection: sqlite3.Connection) -> bool:
     """Move the log into the database, which writes and syncs every page again: a second ``fsync`` of the log alone
     would report success for pages that the first one gave up."""
     try:
-        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        with patience(connection):
+            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.Error:
         return False
     return not busy
@@ -65,7 +66,7 @@ def _take_back(connection: sqlite3.Connection, rows: Sequence[int]) -> None:
     keys = [(row,) for row in rows]
     try:
         with transaction(connection):
-            for name in ("finish_unfinished", "erase_finished", "erase_dependencies", "erase_tasks"):
+            for name in ("erase_unfinished", "erase_finished", "erase_dependencies", "erase_tasks"):
                 statements()[name].write(connection, keys)
     except sqlite3.Error:
         if _are_there(connection, rows):

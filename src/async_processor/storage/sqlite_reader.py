@@ -106,7 +106,7 @@ class Reader:
                 if unfinished:
                     crc = finished_crc(TaskStatus.FAILED.value, task.error, None, None, None)
                     connection.execute(statements()["fail_unreadable"].text, (row, at, task.error, crc))
-                    statements()["finish_unfinished"].write(connection, [(row,)])
+                    statements()["erase_unfinished"].write(connection, [(row,)])
             self.quarantined += 1
             _log.error("set aside row %d of the store %s: %s", row, self._path, reason, extra={"task_id": task.task.id})
         return task

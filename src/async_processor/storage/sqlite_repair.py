@@ -16,10 +16,11 @@ from ..model import TaskPriority, TaskResult, TaskStatus, parse_task_type
 from .base import StoredTask, TaskFinished
 from .result_files import ResultFiles
 from .sql_files import statements
-from .sqlite_changes import Changes, carry_out
+from .sqlite_changes import Changes
 from .sqlite_errors import MEDIUM, translated
 from .sqlite_lock import StoreLock
 from .sqlite_schema import open_database, refuse_missing, transaction
+from .sqlite_staging import carry_out
 from .sqlite_view import read_task
 from .task_codec import decode_task, encode_outcome
 
@@ -38,7 +39,7 @@ def cancel_stored(path: str, task_id: str, now: datetime) -> None:
             raise StoreError(f"task {task_id!r} has ended already: {stored.status}", task_id=task_id)
         result = _cancelled(stored, now)
         end = TaskFinished(stored.row, result.status, now.timestamp(), result.error, encode_outcome(result), None)
-        carry_out(Changes(ResultFiles(path), 0).prepare([end]), connection)
+        carry_out(Changes(ResultFiles(path), 0).prepare([end]).staged, connection)
 
 
 def retry_stored(path: str, task_id: str) -> None:
@@ -54,7 +55,7 @@ def retry_stored(path: str, task_id: str) -> None:
         stored = _found(connection, path, task_id)
         _refuse_retry(stored)
         statements()["erase_finished"].write(connection, [(stored.row,)])
-        statements()["accept_unfinished"].write(connection, [(stored.row,)])
+        statements()["unfinished_again"].write(connection, [(stored.row,)])
 
 
 def _refuse_retry(stored: StoredTask) -> None:

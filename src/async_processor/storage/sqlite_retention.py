@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .result_files import ResultFiles
 from .sql_files import statements
@@ -19,6 +21,10 @@ _ENDS = 1_000
 _SECONDS = 5.0
 IDLE_S = 60.0
 """How often to look when nothing ends."""
+
+
+Ended = tuple[int, str | None, str | None]
+"""A task that may go: its row, its idempotency key, and the file of its result."""
 
 
 class Limits(NamedTuple):
@@ -45,6 +51,7 @@ class Retention:
         self._ends = 0
         self._looked = 0.0
         self._more = True
+        self._miscounted = False
 
     def begin(self, totals: Totals) -> None:
         """Take over what a store held when it was opened."""
@@ -53,8 +60,14 @@ class Retention:
             "oldest_not_completed": totals.finished - totals.completed,
         }
 
-    def ended(self, ends: Ends) -> None:
-        """Count tasks that have ended, after their commit."""
+    def ended(self, ends: Ends, *, certain: bool) -> None:
+        """Count tasks that have ended, after their commit.
+
+        Args:
+            ends: how many.
+            certain: whether they are; otherwise they are counted in the database before it is acted on.
+        """
+        self._miscounted = self._miscounted or not certain
         self._kept["oldest_completed"] += ends.completed
         self._kept["oldest_not_completed"] += ends.other
         self._ends += ends.completed + ends.other
@@ -69,28 +82,32 @@ class Retention:
         """Forget one slice of what is beyond the limits. Returns the idempotency keys that went with it."""
         self._looked, self._ends, self._more = time.monotonic(), 0, False
         keys: list[str] = []
+        if self._miscounted:
+            counts = connection.execute(statements()["count_finished"].text).fetchone()
+            self._kept = dict(zip(self._limits, counts, strict=True))
+            self._miscounted = False
         for name in self._limits:
             found = self._beyond(connection, name)
             if found:
                 self._erase(connection, found, durable=durable)
                 self._kept[name] -= len(found)
                 self._more = self._more or len(found) == SLICE
-                keys += [key for _, _, key, _ in found if key is not None]
+                keys += [key for _, key, _ in found if key is not None]
         return keys
 
     def postpone(self) -> None:
         """Look again after a while: this time it did not work."""
         self._looked, self._ends, self._more = time.monotonic(), 0, False
 
-    def _beyond(self, connection: sqlite3.Connection, name: str) -> list[tuple[Any, ...]]:
+    def _beyond(self, connection: sqlite3.Connection, name: str) -> list[Ended]:
         limits = self._limits[name]
-        excess = self._kept[name] - limits.most
-        oldest = self._wall() - limits.ttl_s
-        found = connection.execute(statements()[name].text, (SLICE,)).fetchall()
-        return [row for number, row in enumerate(found) if number < excess or row[1] <= oldest]
+        excess = min(SLICE, self._kept[name] - limits.most)
+        found = _oldest(connection, name, self._wall() - limits.ttl_s, SLICE)
+        # Both are the first of one order, so that the longer one has the other in it.
+        return _oldest(connection, name, math.inf, excess) if excess > len(found) else found
 
-    def _erase(self, connection: sqlite3.Connection, found: Sequence[tuple[Any, ...]], *, durable: bool) -> None:
-        rows = [row[:1] for row in found]
+    def _erase(self, connection: sqlite3.Connection, found: Sequence[Ended], *, durable: bool) -> None:
+        rows = [(row,) for row, _, _ in found]
         named = statements()
         files = {file for *_, file in found if file is not None}
         # Nobody was promised that it is gone. Only a file must not go before the row that names it, at no durability.
@@ -101,6 +118,11 @@ class Retention:
         for file in files:
             if connection.execute(named["rows_of_file"].text, (file,)).fetchone()[0] == 0:
                 self._files.drop(file)
+
+
+def _oldest(connection: sqlite3.Connection, name: str, until: float, most: int) -> list[Ended]:
+    found: str = connection.execute(statements()[name].text, (until, most)).fetchone()[0]
+    return [(row, key, file) for row, key, file in json.loads(found)]
 
 
 @contextlib.contextmanager

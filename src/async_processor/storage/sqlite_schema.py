@@ -16,7 +16,8 @@ from typing import Literal, NamedTuple
 
 from ..errors import StoreError, StoreFormatError
 from .sql_files import script, statements
-from .sqlite_errors import damaged
+from .sqlite_errors import code_of, damaged
+from .sqlite_staging import prepare_staging
 
 APPLICATION_ID = 0x41_41_50_31
 """Marks a database as a store of this library, in its header."""
@@ -28,6 +29,7 @@ MIGRATIONS: Mapping[int, str] = {}
 
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
+_BEGIN = "BEGIN IMMEDIATE"
 _NEW = "-new"
 # How long to wait for the lock of another program, in seconds: longer than any reader of good manners takes.
 _BUSY_S = 5.0
@@ -99,13 +101,15 @@ def refuse_missing(path: str) -> None:
 
 
 def connect(path: str, durability: Durability) -> sqlite3.Connection:
-    """A connection that writes; there is one at a time."""
+    """A connection that writes; there is one at a time. It waits for locks in ``patience`` only."""
     connection = _connect(path, "mode=rw")
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
         connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        prepare_staging(connection)
+        connection.execute("PRAGMA busy_timeout = 0")
     except BaseException:
         connection.close()
         raise
@@ -229,8 +233,14 @@ def _single(text: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Begin, and commit in the end. Whatever goes wrong, nothing is left open."""
-    connection.execute("BEGIN IMMEDIATE")
+    """Begin, once the lock is there, and commit in the end. Whatever goes wrong, nothing is left open."""
+    try:
+        connection.execute(_BEGIN)
+    except sqlite3.OperationalError as error:
+        if not is_locked(error):
+            raise
+        with patience(connection):
+            connection.execute(_BEGIN)
     try:
         yield
         connection.commit()
@@ -240,6 +250,22 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
             with contextlib.suppress(sqlite3.Error):
                 connection.rollback()
         raise
+
+
+@contextlib.contextmanager
+def patience(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let a connection that writes wait for the locks of others. Not always: what is being written cannot be taken
+    back, so that must be no time in which nothing is being written yet."""
+    connection.execute(f"PRAGMA busy_timeout = {int(1_000 * _BUSY_S)}")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA busy_timeout = 0")
+
+
+def is_locked(error: sqlite3.Error) -> bool:
+    """Whether something did not happen because another program has the lock."""
+    return code_of(error) == sqlite3.SQLITE_BUSY
 
 
 def sync_remains(path: str) -> None:

@@ -14,13 +14,13 @@ import asyncio
 import contextlib
 import logging
 import math
+import os
 import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..clock import Clock
@@ -28,13 +28,23 @@ from ..errors import AsyncProcessorError, StoreError
 from .base import AttemptRetried, Change, TaskAccepted, TaskFinished, TaskProgressed
 from .result_files import ResultFiles
 from .sql_files import statements
-from .sqlite_changes import Changes, Ends, carry_out
+from .sqlite_changes import Changes, Ends
 from .sqlite_doubt import Outcome, outcome_of
 from .sqlite_errors import BAD_ROW, MEDIUM, is_certain, reason_of, refused, translated
 from .sqlite_lock import StoreLock
 from .sqlite_reader import Reader
 from .sqlite_retention import Limits, Retention
-from .sqlite_schema import Durability, connect, open_database, read_totals, refuse_directory, sync_remains, transaction
+from .sqlite_schema import (
+    Durability,
+    connect,
+    is_locked,
+    open_database,
+    read_totals,
+    refuse_directory,
+    sync_remains,
+    transaction,
+)
+from .sqlite_staging import Staged, carry_out
 
 _log = logging.getLogger(__name__)
 MEDIUM_OR_REFUSED = (*MEDIUM, StoreError)
@@ -126,6 +136,7 @@ class Writer:
         self._options = options
         self._owner = owner
         self._lock = StoreLock(options.path)
+        self._log = f"{options.path}-wal"
         wall = _wall_of(options.clock)
         self._files = ResultFiles(options.path)
         self._changes = Changes(self._files, options.result_file_bytes)
@@ -139,7 +150,7 @@ class Writer:
         self._try_at = 0.0
         self._deadline: float | None = None
         self._deserted = False
-        # Held by the thread from the moment it has the database's own lock until it has told what became of a batch.
+        # Held by the thread from when it may have the database's own lock until it has told what became of a batch.
         self._verdict = threading.Lock()
         self._deciding = False
         self._abandoned = False
@@ -282,10 +293,10 @@ class Writer:
             del self._waiting[: len(batch)]
             self._works_again()
             self._post(self._owner.told, batch, errors)
+            # Not before: who waits for the commit would wait for this too.
+            self.figures.journal_bytes = self._journal_bytes()
         finally:
-            if self._deciding:
-                self._deciding = False
-                self._verdict.release()
+            self._undecide()
 
     def _decide(self) -> None:
         """From here until it is told, what happens to a batch cannot be taken back by ``abandon``."""
@@ -295,6 +306,11 @@ class Writer:
         if self._abandoned:
             raise _AbandonedError
 
+    def _undecide(self) -> None:
+        if self._deciding:
+            self._deciding = False
+            self._verdict.release()
+
     def _keep(self, batch: Sequence[Entry]) -> dict[int, AsyncProcessorError]:
         """One transaction for all. Returns which could not be kept for their own sake."""
         errors: dict[int, AsyncProcessorError] = {}
@@ -303,28 +319,41 @@ class Writer:
             return errors
         begun = time.perf_counter()
         try:
-            ends = self._keep_together(changes)
+            self._keep_together(changes)
         except BAD_ROW:
-            ends = self._keep_one_by_one(batch, errors)
-        self._retention.ended(ends)
+            self._undecide()
+            self._keep_one_by_one(batch, errors)
         self.figures.commits += 1
         self.figures.changes += len(changes) - len(errors)
         self.figures.last_commit_s = time.perf_counter() - begun
         self._chores_at = time.monotonic() + _IDLE_S
-        self.figures.journal_bytes = self._journal_bytes()
         return errors
 
-    def _keep_together(self, changes: Sequence[Change]) -> Ends:
+    def _keep_together(self, changes: Sequence[Change]) -> None:
         connection = self._connected()
-        parts = self._changes.prepare(changes)
-        with transaction(connection):
-            self._decide()
-            return carry_out(parts, connection)
+        staged, ends = self._changes.prepare(changes)
+        certain = self._keep_at_once(staged, connection) if len(staged.pieces) == 1 else None
+        if certain is None:
+            with transaction(connection):
+                self._decide()
+                certain = carry_out(staged, connection)
+        self._retention.ended(ends, certain=certain)
 
-    def _keep_one_by_one(self, batch: Sequence[Entry], errors: dict[int, AsyncProcessorError]) -> Ends:
+    def _keep_at_once(self, staged: Staged, connection: sqlite3.Connection) -> bool | None:
+        """As ``carry_out``: one statement is a transaction of its own. None if another program has the lock."""
+        self._decide()
+        try:
+            return carry_out(staged, connection)
+        except sqlite3.OperationalError as error:
+            if not is_locked(error):
+                raise
+            self._undecide()
+            return None
+
+    def _keep_one_by_one(self, batch: Sequence[Entry], errors: dict[int, AsyncProcessorError]) -> None:
         """The same in the order of writing, each with a way back. Only for a batch with a bad row in it."""
         connection = self._connected()
-        ends = Ends()
+        total, certain = Ends(), True
         with transaction(connection):
             self._decide()
             for number, change in batch:
@@ -332,15 +361,15 @@ class Writer:
                     continue
                 connection.execute("SAVEPOINT one")
                 try:
-                    one = carry_out(self._changes.prepare([_legible(change)]), connection)
+                    staged, ends = self._changes.prepare([_legible(change)])
+                    certain = carry_out(staged, connection) and certain
                 except BAD_ROW as error:
                     connection.execute("ROLLBACK TO one")
                     errors[number] = refused(change, error)
                 else:
-                    ends.completed += one.completed
-                    ends.other += one.other
+                    total.add(ends)
                 connection.execute("RELEASE one")
-        return ends
+        self._retention.ended(total, certain=certain)
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -355,7 +384,7 @@ class Writer:
 
     def _journal_bytes(self) -> int:
         try:
-            size = Path(f"{self._options.path}-wal").stat().st_size
+            size = os.stat(self._log).st_size  # noqa: PTH116 - once for each commit
         except OSError:
             return 0
         if size > _JOURNAL_WARNING_BYTES and not self._warned:

@@ -1,73 +1,12 @@
--- Every statement of the SQLite store, by name. A /*rows*/ before a tuple of parameters means: as often as there are
--- rows, in one statement (sql_files.py says why).
+-- The statements of the SQLite store by name, but for those that write changes (staging.sql). A /*rows*/ before a tuple
+-- of parameters means: as often as there are rows, in one statement (sql_files.py says why).
 
--- accept --
--- A task was accepted: what never changes of it.
-INSERT INTO tasks (row, id, type, priority, created_at, submitted_at, idempotency_key, crc, spec)
-VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?, ?);
-
--- accept_dependencies --
--- What it waits for.
-INSERT INTO dependencies (child, position, parent)
-VALUES /*rows*/ (?, ?, ?);
-
--- accept_unfinished --
--- And that it has not ended.
+-- unfinished_again --
+-- A task that had ended has not.
 INSERT INTO unfinished (row)
 VALUES /*rows*/ (?);
 
--- start --
--- An attempt is about to begin.
-UPDATE unfinished
-SET running = 1, attempt = new.column2, started_at = new.column3,
-    first_started_at = coalesce(first_started_at, new.column3), due = NULL, progress = NULL, progress_message = NULL
-FROM (VALUES /*rows*/ (?, ?, ?)) AS new
-WHERE row = new.column1;
-
--- retry --
--- The attempt failed, and another is due.
-UPDATE unfinished
-SET running = 0, due = new.column2, error = new.column3
-FROM (VALUES /*rows*/ (?, ?, ?)) AS new
-WHERE row = new.column1;
-
--- request_cancel --
-UPDATE unfinished
-SET cancel_requested = 1
-WHERE row IN (VALUES /*rows*/ (?));
-
--- hand_back --
-UPDATE unfinished
-SET running = 0
-WHERE row IN (VALUES /*rows*/ (?));
-
--- progress --
-UPDATE unfinished
-SET progress = new.column2, progress_message = new.column3
-FROM (VALUES /*rows*/ (?, ?, ?)) AS new
-WHERE row = new.column1;
-
--- finish --
--- Only of a task that has not ended: the join finds no other.
-INSERT INTO finished (
-    row, status, finished_at, error, crc, outcome, value, value_file,
-    attempt, crashes, cancel_requested, first_started_at, started_at, progress, progress_message
-)
-SELECT new.column1, new.column2, new.column3, new.column4, new.column5, new.column6, new.column7, new.column8,
-    attempt, crashes, cancel_requested, first_started_at, started_at, progress, progress_message
-FROM (VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?)) AS new CROSS JOIN unfinished ON unfinished.row = new.column1;
-
--- finish_otherwise --
--- The same for those that did not complete, so that they can be counted apart.
-INSERT INTO finished (
-    row, status, finished_at, error, crc, outcome, value, value_file,
-    attempt, crashes, cancel_requested, first_started_at, started_at, progress, progress_message
-)
-SELECT new.column1, new.column2, new.column3, new.column4, new.column5, new.column6, new.column7, new.column8,
-    attempt, crashes, cancel_requested, first_started_at, started_at, progress, progress_message
-FROM (VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?)) AS new CROSS JOIN unfinished ON unfinished.row = new.column1;
-
--- finish_unfinished --
+-- erase_unfinished --
 DELETE FROM unfinished
 WHERE row IN (VALUES /*rows*/ (?));
 
@@ -91,6 +30,12 @@ SELECT
     (SELECT count(*) FROM finished),
     (SELECT count(*) FROM finished WHERE status = 'completed'),
     (SELECT count(*) FROM quarantine);
+
+-- count_finished --
+-- How many of them completed, how many did not: counted along, and anew where a change did not find its row.
+SELECT
+    (SELECT count(*) FROM finished WHERE status = 'completed'),
+    (SELECT count(*) FROM finished WHERE status <> 'completed');
 
 -- idempotency_keys --
 SELECT idempotency_key, id FROM tasks
@@ -131,23 +76,28 @@ WHERE child IN (VALUES /*rows*/ (?))
 ORDER BY child, position;
 
 -- oldest_completed --
--- Those that may go: not what an unfinished task still depends on.
-SELECT finished.row, finished_at, idempotency_key, value_file
-FROM finished JOIN tasks ON tasks.row = finished.row
-WHERE status = 'completed' AND NOT EXISTS (
-    SELECT 1 FROM dependencies JOIN unfinished ON unfinished.row = child WHERE parent = tasks.id
-)
-ORDER BY finished_at
-LIMIT ?;
+-- Those that may go, of an age: not what an unfinished task still depends on. In one text, for to step through many rows
+-- is to ask for the interpreter's lock as often.
+SELECT json_group_array(json_array(row, idempotency_key, value_file)) FROM (
+    SELECT finished.row AS row, idempotency_key, value_file
+    FROM finished JOIN tasks ON tasks.row = finished.row
+    WHERE status = 'completed' AND finished_at <= ?1 AND NOT EXISTS (
+        SELECT 1 FROM dependencies JOIN unfinished ON unfinished.row = child WHERE parent = tasks.id
+    )
+    ORDER BY finished_at
+    LIMIT ?2
+);
 
 -- oldest_not_completed --
-SELECT finished.row, finished_at, idempotency_key, value_file
-FROM finished JOIN tasks ON tasks.row = finished.row
-WHERE status <> 'completed' AND NOT EXISTS (
-    SELECT 1 FROM dependencies JOIN unfinished ON unfinished.row = child WHERE parent = tasks.id
-)
-ORDER BY finished_at
-LIMIT ?;
+SELECT json_group_array(json_array(row, idempotency_key, value_file)) FROM (
+    SELECT finished.row AS row, idempotency_key, value_file
+    FROM finished JOIN tasks ON tasks.row = finished.row
+    WHERE status <> 'completed' AND finished_at <= ?1 AND NOT EXISTS (
+        SELECT 1 FROM dependencies JOIN unfinished ON unfinished.row = child WHERE parent = tasks.id
+    )
+    ORDER BY finished_at
+    LIMIT ?2
+);
 
 -- erase_tasks --
 DELETE FROM tasks
