@@ -28,7 +28,17 @@ from benchmarks.compare import differences
 from benchmarks.figures import Run, about_here
 from benchmarks.report import report, write_into
 from benchmarks.sizes import SIZES
-from benchmarks.systems import MODULES, OURS, QUICK, STANDARD_LIBRARY, UVLOOP, Installed, MissingError, load, measure_here
+from benchmarks.systems import (
+    MODULES,
+    OURS,
+    QUICK,
+    STANDARD_LIBRARY,
+    UVLOOP,
+    Installed,
+    MissingError,
+    load,
+    measure_here,
+)
 
 RUN_TIMEOUT_S = 300
 ASYNCIO, BOTH = "asyncio", "both"
@@ -155,9 +165,7 @@ def _in_fresh_process(system: str, workload: str, loop: str, size: str) -> list[
         RuntimeError: there are none; the last line says why.
     """
     command = [sys.executable, "-m", "benchmarks", "--single", system, workload, "--loop", loop, "--size", size]
-    child = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         output, errors = child.communicate(timeout=RUN_TIMEOUT_S)
     except subprocess.TimeoutExpired:

