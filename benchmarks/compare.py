@@ -40,7 +40,7 @@ def differences(before: Run, after: Run) -> Iterator[Difference]:
             continue
         for system, old in figure.samples.items():
             new = later[key].samples.get(system, [])
-            if min(len(old), len(new)) < ROUNDS or max(old) >= min(new) and max(new) >= min(old):
+            if min(len(old), len(new)) < ROUNDS or (max(old) >= min(new) and max(new) >= min(old)):
                 continue
             was, now = figure.medians[system], later[key].medians[system]
             yield Difference(*key, figure.unit, system, was, now, (now > was) == (figure.better == "higher"))

@@ -10,6 +10,7 @@ from benchmarks.figures import OURS_ON_UVLOOP, STANDARD_LIBRARY_ON_UVLOOP, Measu
 from benchmarks.goals import GOALS, Goal
 from benchmarks.systems import OURS, STANDARD_LIBRARY
 
+_BESIDE = "beside another stands how many times as good ours is, so 0.5 is half as good"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
@@ -53,10 +54,7 @@ def _goals(run: Run) -> str:
              "best peer", "ours beside it"]  # fmt: skip
     rows = [_goal_row(goal, _of(measured, goal)) for goal in reached]
     met = sum(goal.met_by(_of(measured, goal).medians[OURS]) for goal in reached)
-    notes = [
-        f'{met} of {len(reached)} goals are met. Medians of the rounds; "beside" is how many times as good ours is, so 0.5 '
-        "is half as good."
-    ]
+    notes = [f"{met} of {len(reached)} goals are met. Medians of the rounds; {_BESIDE}."]
     if untried := [f"{goal.workload} ({goal.figure})" for goal in GOALS if goal not in reached]:
         notes.append(f"Not measured in this run: {', '.join(untried)}.")
     return "\n\n".join(["## Goals", _table(heads, rows, text=(0, 1, 2, 5, 9)), " ".join(notes)])

@@ -12,7 +12,7 @@ from benchmarks.system import Call, Calls, Opener
 
 NAME = "aiojobs"
 PACKAGE = "aiojobs"
-ABOUT = "coroutines on the event loop, so many at once; no priorities, no order of graphs, no results by id, nothing kept"
+ABOUT = "coroutines on the event loop, so many at once; no priorities, no order of graphs, no results by id"
 
 
 class Aiojobs(Calls):

@@ -1,4 +1,4 @@
-"""Celery on a Valkey server of its own, reached by a socket: a worker in a process of its own, with threads or processes."""
+"""Celery on a Valkey server of its own, reached by a socket; its worker is a process of its own."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class CeleryWorker(Calls):
         self._told = self._client.pubsub()
         await self._told.psubscribe(f"{_PUBLISHED}*")
         self._listener = asyncio.create_task(self._listen())
-        self._worker = subprocess.Popen(
+        self._worker = subprocess.Popen(  # noqa: ASYNC220 - it must outlive this call, and nothing runs yet
             [sys.executable, "-m", "celery", "-A", "benchmarks.peers.celery_redis", "worker", "--pool", self._pool,
              "--concurrency", str(self._slots), "--without-gossip", "--without-mingle", "--without-heartbeat",
              "--loglevel", "ERROR"],

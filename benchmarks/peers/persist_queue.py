@@ -22,7 +22,7 @@ PATIENCE_S = 0.05
 class Queue:
     """See ``benchmarks.durable.Durable``."""
 
-    def __init__(self, folder: Path, *, power: bool) -> None:  # noqa: ARG002 - it cannot do with less
+    def __init__(self, folder: Path, *, power: bool) -> None:
         self._folder = folder
         self._queue = SQLiteAckQueue(str(folder), multithreading=True)
         self._waiting: dict[int, asyncio.Future[int]] = {}
