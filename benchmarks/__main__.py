@@ -40,7 +40,8 @@ from benchmarks.systems import (
     measure_here,
 )
 
-RUN_TIMEOUT_S = 300
+RUN_TIMEOUT_S = 900
+END_S = 20
 ASYNCIO, BOTH = "asyncio", "both"
 
 
@@ -105,6 +106,8 @@ def _settle(options: argparse.Namespace) -> None:
 
 
 def _measure_all(options: argparse.Namespace) -> None:
+    # As Ctrl-C does: what runs is ended first.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     left_out: dict[str, str] = {}
     systems = _installed(options.systems, left_out)
     runs = [planned for _ in range(options.rounds) for planned in _planned(options, systems, left_out)]
@@ -171,15 +174,23 @@ def _in_fresh_process(system: str, workload: str, loop: str, size: str) -> list[
     except subprocess.TimeoutExpired:
         raise RuntimeError(f"it took more than {RUN_TIMEOUT_S} s") from None
     finally:
-        # Also what it started, its workers and servers.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+        _end(child)
     if child.returncode:
         raise RuntimeError(errors.strip()[-2000:] or f"it ended with {child.returncode}")
     # The figures are the last line: some libraries greet on the way.
     figures: list[dict[str, Any]] = json.loads(output.splitlines()[-1])
     return figures
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """Leave nothing of it, nor of its workers; servers that left its group are stopped by its own end in order."""
+    if child.poll() is None:
+        child.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(END_S)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
 
 
 # ---- telling

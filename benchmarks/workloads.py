@@ -186,7 +186,7 @@ async def _growth(opener: Opener, sizes: Sizes) -> list[Figure]:
     costs = {}
     for count in sizes.growth:
         # The few are soon done: often enough that their figure is as steady as that of the many.
-        rounds = max(1, min(10, sizes.growth[-1] // count // 2))
+        rounds = max(1, min(10, 200_000 // count))
         costs[count] = statistics.median([await _cost(opener, count) for _ in range(rounds)])
     figures = [Figure(f"cost per task, {count:,} pending", cost, "us", "lower") for count, cost in costs.items()]
     ratio = costs[sizes.growth[-1]] / costs[sizes.growth[0]]
