@@ -24,7 +24,7 @@ from benchmarks import functions as body
 from benchmarks import lane_functions
 from benchmarks.durable import SLOTS, workloads
 from benchmarks.sizes import FULL
-from benchmarks.system import Opener, System
+from benchmarks.system import Adapters, System
 
 NAME = "async_processor"
 PACKAGE = "advanced-async-processor"
@@ -84,7 +84,7 @@ class Ours(System):
         self, lane: Literal["loop", "thread", "process"] = "loop", *, kept: bool = False, **arguments: Any
     ) -> None:
         self._functions = ON_LOOP if lane == "loop" else lane_functions.PLAIN
-        self._hints = {"cpu_intensive": True} if lane == "process" else {}
+        self._cpu_intensive = lane == "process"
         self._kept = kept
         self._arguments = arguments
 
@@ -116,7 +116,7 @@ class Ours(System):
             depends_on=tuple(after),
             timeout=timeout or 300.0,
             max_retries=0 if timeout else 3,
-            **self._hints,
+            cpu_intensive=self._cpu_intensive,
         )
 
     async def submit(self, task: ProcessingTask) -> str:
@@ -168,7 +168,7 @@ _threads = functools.partial(Ours, "thread")
 _processes = functools.partial(Ours, "process")
 _one_slot = functools.partial(Ours, max_workers=1)
 
-ADAPTERS: dict[str, Opener | type[OursDurable]] = {
+ADAPTERS: Adapters = {
     **dict.fromkeys(("W1", "W3/a", "W4", "W5", "W11/growth", "W11/chain", "W11/fan-out", "W12"), Ours),
     **dict.fromkeys(("W2", "W3/t"), _threads),
     **dict.fromkeys(("W2b", "W3/p", "W7", "W9"), _processes),

@@ -12,7 +12,7 @@ from typing import Any, Self
 from benchmarks import functions as body
 from benchmarks.durable import workloads
 from benchmarks.group_commit import GroupCommit
-from benchmarks.system import Call, Calls, Opener
+from benchmarks.system import Adapters, Call, Calls
 
 NAME = "standard library"
 
@@ -111,7 +111,7 @@ def processes() -> ProcessPoolExecutor:
 _threads = functools.partial(Pool, functools.partial(ThreadPoolExecutor, 2))
 _processes = functools.partial(Pool, processes)
 
-ADAPTERS: dict[str, Opener | type[GroupCommit]] = {
+ADAPTERS: Adapters = {
     **dict.fromkeys(("W1", "W4", "W5", "W11/growth", "W11/chain", "W11/fan-out", "W12"), Coroutines),
     "W3/a": Bare,
     **dict.fromkeys(("W2", "W3/t"), _threads),

@@ -65,6 +65,8 @@ class System:
 
 
 Opener = Callable[[], System]
+Adapters = dict[str, Callable[..., Any]]
+"""By workload, what opens the system for it: an ``Opener``, or for W6 and W6f a ``durable.Durable``."""
 
 
 @dataclass(frozen=True)

@@ -80,10 +80,10 @@ def _nothing() -> None:
 def measure_here(name: str, workloads: list[str], loop: str, sizes: Sizes) -> str:
     """Run workloads in this process, each on an event loop of its own; their figures as one line of JSON."""
     adapters = load(name).module.ADAPTERS
-    figures = []
+    figures: list[dict[str, Any]] = []
     for workload in workloads:
         with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
-            measured = runner.run(run(workload, adapters[workload], sizes))  # type: ignore[arg-type]
+            measured = runner.run(run(workload, adapters[workload], sizes))
         figures += [{"workload": workload, **asdict(figure)} for figure in measured]
     return json.dumps(figures)
 

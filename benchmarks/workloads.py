@@ -24,7 +24,7 @@ from benchmarks.system import Opener, System
 Workload = Callable[[Any, Sizes], Awaitable[list[Figure]]]
 
 
-def run(name: str, opener: Any, sizes: Sizes) -> Awaitable[list[Figure]]:
+async def run(name: str, opener: Any, sizes: Sizes) -> list[Figure]:
     """The figures of one workload.
 
     Args:
@@ -32,7 +32,7 @@ def run(name: str, opener: Any, sizes: Sizes) -> Awaitable[list[Figure]]:
         opener: makes the system, an ``Opener``, or a ``durable.Durable`` for W6 and W6f.
         sizes: how much to do.
     """
-    return WORKLOADS[name](opener, sizes)
+    return await WORKLOADS[name](opener, sizes)
 
 
 # ---- many at once

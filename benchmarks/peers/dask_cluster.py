@@ -9,7 +9,7 @@ from typing import Any, Self
 from distributed import Client, Future, LocalCluster, wait
 
 from benchmarks import functions as body
-from benchmarks.system import Call, Calls, Opener
+from benchmarks.system import Adapters, Call, Calls
 
 NAME = "dask"
 PACKAGE = "distributed"
@@ -60,7 +60,7 @@ class Dask(Calls):
 
 _processes = functools.partial(Dask, processes=True)
 
-ADAPTERS: dict[str, Opener] = {
+ADAPTERS: Adapters = {
     **dict.fromkeys(("W1", "W5", "W12"), Dask),
     "W2": functools.partial(Dask, threads=2),
     "W4": functools.partial(Dask, share=1.0),

@@ -10,6 +10,7 @@ from dbos import DBOS
 from sqlalchemy import Engine, event
 
 from benchmarks.durable import workloads
+from benchmarks.system import Adapters
 
 NAME = "dbos"
 PACKAGE = "dbos"
@@ -54,4 +55,4 @@ class Dbos:
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
 
 
-ADAPTERS = workloads(Dbos)
+ADAPTERS: Adapters = workloads(Dbos)

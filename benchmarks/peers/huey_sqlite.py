@@ -12,6 +12,7 @@ from huey.consumer import Consumer
 from huey.signals import SIGNAL_COMPLETE
 
 from benchmarks.durable import workloads
+from benchmarks.system import Adapters
 
 NAME = "huey"
 PACKAGE = "huey"
@@ -69,4 +70,4 @@ def successor(number: int) -> int:
     return number + 1
 
 
-ADAPTERS = workloads(Huey)
+ADAPTERS: Adapters = workloads(Huey)

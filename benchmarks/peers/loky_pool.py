@@ -7,7 +7,7 @@ import functools
 from loky import ProcessPoolExecutor
 
 from benchmarks.standard_library import Pool
-from benchmarks.system import Opener
+from benchmarks.system import Adapters
 
 NAME = "loky"
 PACKAGE = "loky"
@@ -15,4 +15,4 @@ ABOUT = "a pool of processes that outlives crashes of its workers; no order, no 
 
 _processes = functools.partial(Pool, functools.partial(ProcessPoolExecutor, 2))
 
-ADAPTERS: dict[str, Opener] = dict.fromkeys(("W2b", "W3/p", "W7", "W9"), _processes)
+ADAPTERS: Adapters = dict.fromkeys(("W2b", "W3/p", "W7", "W9"), _processes)

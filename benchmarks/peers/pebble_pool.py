@@ -12,7 +12,7 @@ from typing import Any, Self
 from pebble import ProcessPool, ThreadPool
 
 from benchmarks import functions as body
-from benchmarks.system import Call, Calls, Opener
+from benchmarks.system import Adapters, Call, Calls
 
 NAME = "pebble"
 PACKAGE = "Pebble"
@@ -53,7 +53,7 @@ def processes(count: int) -> ProcessPool:
 _threads = functools.partial(Pebble, functools.partial(ThreadPool, max_workers=2))
 _processes = functools.partial(Pebble, functools.partial(processes, 2))
 
-ADAPTERS: dict[str, Opener] = {
+ADAPTERS: Adapters = {
     **dict.fromkeys(("W2", "W3/t"), _threads),
     **dict.fromkeys(("W2b", "W3/p", "W7", "W9"), _processes),
     "W10": functools.partial(Pebble, functools.partial(processes, 1)),

@@ -12,6 +12,7 @@ from persistqueue import Empty, SQLiteAckQueue
 from persistqueue.sqlackqueue import AckStatus
 
 from benchmarks.durable import workloads
+from benchmarks.system import Adapters
 
 NAME = "persist-queue"
 PACKAGE = "persist-queue"
@@ -63,4 +64,4 @@ class Queue:
             self._loop.call_soon_threadsafe(self._waiting.pop(number).set_result, result)
 
 
-ADAPTERS = workloads(Queue)
+ADAPTERS: Adapters = workloads(Queue)

@@ -17,7 +17,7 @@ from tests.processors.database.server import NoServerError, Server, programs, ru
 from benchmarks import durable
 from benchmarks import functions as body
 from benchmarks.durable import workloads
-from benchmarks.system import Call, Calls, Opener
+from benchmarks.system import Adapters, Call, Calls
 
 NAME = "procrastinate"
 PACKAGE = "procrastinate"
@@ -149,4 +149,4 @@ class ProcrastinateDurable:
         return int(rows[0]) if rows else 0
 
 
-ADAPTERS: dict[str, Opener | type[ProcrastinateDurable]] = {"W4": Procrastinate, **workloads(ProcrastinateDurable)}
+ADAPTERS: Adapters = {"W4": Procrastinate, **workloads(ProcrastinateDurable)}

