@@ -26,7 +26,7 @@ from typing import Any
 
 from benchmarks.compare import differences
 from benchmarks.figures import Run, about_here
-from benchmarks.report import report, write_into
+from benchmarks.report import counted, report, write_into
 from benchmarks.sizes import SIZES
 from benchmarks.systems import (
     MODULES,
@@ -206,7 +206,7 @@ def _compare(before: Run, after: Run) -> None:
     found = list(differences(before, after))
     for difference in found:
         print(difference)
-    print(f"{len(found)} figures differ by more than the rounds do among themselves")
+    print(f"{counted(len(found), 'figure')} of a difference beyond that of the rounds among themselves")
 
 
 if __name__ == "__main__":

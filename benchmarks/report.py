@@ -11,6 +11,7 @@ from benchmarks.goals import GOALS, Goal
 from benchmarks.systems import OURS, STANDARD_LIBRARY
 
 _BESIDE = "beside another stands how many times as good ours is, so 0.5 is half as good"
+_BUSY = "**The machine was busy with other work**: only the ratios say something, and they not much."
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
@@ -40,8 +41,9 @@ def _where(run: Run) -> str:
     packages = ", ".join(f"{item['name']} {item['version']}" for item in run.systems.values() if item["version"])
     return (
         f"{about['date'][:10]}, {about['processor']}, {about['cores']} cores, {about['system']}, "
-        f"Python {about['python']}; {about['rounds']} rounds of size {about['size']} in an order shuffled from seed "
-        f"{about['seed']}, load of the machine before each run {load:.1f} (median). Versions: {packages}."
+        f"Python {about['python']}; {counted(about['rounds'], 'round')} of size {about['size']} in an order shuffled from "
+        f"seed {about['seed']}, load of the machine before each run {load:.1f} (median). Versions: {packages}."
+        + (f"\n\n{_BUSY}" if load > about["cores"] else "")
     )
 
 
@@ -54,7 +56,9 @@ def _goals(run: Run) -> str:
              "best peer", "ours beside it"]  # fmt: skip
     rows = [_goal_row(goal, _of(measured, goal)) for goal in reached]
     met = sum(goal.met_by(_of(measured, goal).medians[OURS]) for goal in reached)
-    notes = [f"{met} of {len(reached)} goals are met. Medians of the rounds; {_BESIDE}."]
+    notes = [
+        f"{met} of {counted(len(reached), 'goal')} {'is' if met == 1 else 'are'} met. Medians of the rounds; {_BESIDE}."
+    ]
     if untried := [f"{goal.workload} ({goal.figure})" for goal in GOALS if goal not in reached]:
         notes.append(f"Not measured in this run: {', '.join(untried)}.")
     return "\n\n".join(["## Goals", _table(heads, rows, text=(0, 1, 2, 5, 9)), " ".join(notes)])
@@ -104,6 +108,11 @@ def _who(run: Run) -> str:
     lines = [f"- {item['name']}: {item['about']}" for item in run.systems.values() if item["about"]]
     lines += [f"- not measured: {name} ({why})" for name, why in run.left_out.items()]
     return "\n".join(["## Who was measured", "", *lines]) if lines else ""
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things, in words."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def number(value: float) -> str:

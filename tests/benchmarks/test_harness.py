@@ -165,6 +165,13 @@ def test_the_table_of_goals_has_medians_ratios_and_the_best_peer():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("load", "busy"), [(2.0, False), (2.1, True)])
+def test_a_busy_machine_is_told_of(load: float, busy: bool):
+    text = report(run_of(sample("W1", "no-op tasks", OURS, 1.0, load=load)))
+
+    assert ("**The machine was busy with other work**" in text) == busy
+
+
 def test_where_lower_is_better_the_ratio_and_the_best_are_turned_round():
     figure, lower = ("W12", "voice turn but for its bodies p50"), {"better": "lower", "unit": "ms"}
     run = run_of(
@@ -183,7 +190,7 @@ def test_what_was_not_measured_is_named_with_the_reason():
     text = report(run_of(sample("W2", "no-op tasks in threads", OURS, 40_000.0), celery="no server"))
 
     assert "not measured: celery (no server)" in text
-    assert "1 of 1 goals are met" in text
+    assert "1 of 1 goal is met" in text
     assert "Not measured in this run: W1 (no-op tasks)" in text
 
 
@@ -255,7 +262,7 @@ def test_compare_reads_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     assert capsys.readouterr().out.splitlines() == [
         "better  W1 f, ours: 10.0 -> 20.0 tasks/s +100 %",
-        "1 figures differ by more than the rounds do among themselves",
+        "1 figure of a difference beyond that of the rounds among themselves",
     ]
 
 
