@@ -41,9 +41,10 @@ def _where(run: Run) -> str:
     packages = ", ".join(f"{item['name']} {item['version']}" for item in run.systems.values() if item["version"])
     rounds = f"{counted(about['rounds'], 'round')} of size {about['size']}"
     return (
-        f"{about['date'][:10]}, {about['processor']}, {about['cores']} cores, {about['system']}, Python {about['python']}; "
-        f"{rounds} in an order shuffled from seed {about['seed']}, load of the machine before each run {load:.1f} "
-        f"(median). Versions: {packages}." + (f"\n\n{_BUSY}" if load > about["cores"] else "")
+        f"{about['date'][:10]}, {about['processor']}, {about['cores']} cores, {about['system']}, "
+        f"Python {about['python']}; {rounds} in an order shuffled from seed {about['seed']}, load of the machine "
+        f"before each run {load:.1f} (median). Versions: {packages}."
+        + (f"\n\n{_BUSY}" if load > about["cores"] else "")
     )
 
 
