@@ -43,8 +43,9 @@ nightly: $(VENV)/dev.stamp ## the tests that take too long for every run
 	@scripts/system-packages flite espeak-ng strace faketime postgresql:pg_ctlcluster
 	$(BIN)/python -m pytest -m nightly --timeout 3600
 
-bench: $(VENV)/bench.stamp ## the figures we claim, measured here
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/bench.stamp ## the figures we claim, measured here; with ARGS=--quick in three minutes
+	@scripts/system-packages postgresql:pg_ctlcluster
+	$(BIN)/python -m benchmarks --json out/benchmarks.json $(ARGS)
 
 clean: ## remove everything that was made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build dist out

@@ -13,13 +13,13 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
-from benchmarks.measure import Figure, percentiles, rate, require
+from benchmarks.measure import Figure, percentiles, rate, require, watched
+from benchmarks.sizes import Sizes
 
 SLOTS = 100
 SUBMITTERS = (1, 100, 1_000)
-WARM_S, MEASURED_S = 0.3, 2.0
 LOOK_S = 0.005
 
 
@@ -44,34 +44,23 @@ class Durable(Protocol):
         """How many tasks the closed file says are done, rightly."""
 
 
-def workloads(system: type[Durable]) -> dict[str, Callable[[], Awaitable[list[Figure]]]]:
-    """W6 and W6f for each number of submitters."""
-    return {
-        f"{name}/{submitters}": functools.partial(_measure, system, submitters, power=power)
-        for name, power in (("W6", False), ("W6f", True))
-        for submitters in SUBMITTERS
-    }
-
-
-async def _measure(system: type[Durable], submitters: int, *, power: bool) -> list[Figure]:
+async def _measure(system: type[Durable], sizes: Sizes, *, submitters: int, power: bool) -> list[Figure]:
     numbers = itertools.count()
     with tempfile.TemporaryDirectory(prefix="w6-") as folder:
         opened = system(Path(folder), power=power)
         async with opened:
-            await _submit_for(WARM_S, opened, submitters, numbers)
-            lags: list[float] = []
-            watch = asyncio.create_task(_watch(lags))
-            began = time.perf_counter()
-            took = await _submit_for(MEASURED_S, opened, submitters, numbers)
-            elapsed = time.perf_counter() - began
-            watch.cancel()
+            await _submit_for(sizes.durable_warm_s, opened, submitters, numbers)
+            async with watched(LOOK_S) as late:
+                began = time.perf_counter()
+                took = await _submit_for(sizes.durable_s, opened, submitters, numbers)
+                elapsed = time.perf_counter() - began
         kept, done = await opened.kept(), next(numbers)
         require(kept == done, f"{done} tasks are done, and {kept} are kept as done")
     return [
         rate("durable tasks", len(took), elapsed),
         *percentiles("one durable task", took, scale=1e3, unit="ms"),
-        *percentiles("event loop late by", lags, scale=1e3, unit="ms"),
-        Figure("event loop late by max", max(lags) * 1e3, "ms", "lower"),
+        *percentiles("event loop late by", late, scale=1e3, unit="ms"),
+        Figure("event loop late by max", max(late) * 1e3, "ms", "lower"),
     ]
 
 
@@ -90,8 +79,13 @@ async def _submit_for(seconds: float, system: Durable, submitters: int, numbers:
     return took
 
 
-async def _watch(lags: list[float]) -> None:
-    while True:
-        due = time.perf_counter() + LOOK_S
-        await asyncio.sleep(LOOK_S)
-        lags.append(time.perf_counter() - due)
+WORKLOADS: dict[str, Callable[[Any, Sizes], Awaitable[list[Figure]]]] = {
+    f"{name}/{submitters}": functools.partial(_measure, submitters=submitters, power=power)
+    for name, power in (("W6", False), ("W6f", True))
+    for submitters in SUBMITTERS
+}
+
+
+def workloads(system: type[Durable]) -> dict[str, type[Durable]]:
+    """W6 and W6f for each number of submitters, on one system."""
+    return dict.fromkeys(WORKLOADS, system)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from async_processor.model import ProcessingTask
 from benchmarks import functions as body
 
@@ -18,5 +21,14 @@ def spin(task: ProcessingTask) -> float:
     return body.spin(body.CPU_TASK_S)
 
 
+def busy_process(task: ProcessingTask) -> int:
+    return body.busy_process()
+
+
 def endless(task: ProcessingTask) -> None:
     body.endless()
+
+
+PLAIN: dict[str, Callable[[ProcessingTask], Any]] = {
+    "noop": noop_sync, "echo": echo, "spin": spin, "busy_process": busy_process, "endless": endless,
+}  # fmt: skip

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import statistics
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.functions import CPU_TASK_S
@@ -27,7 +29,7 @@ def rate(name: str, count: int, seconds: float, unit: str = "tasks/s") -> Figure
 def efficiency(count: int, seconds: float) -> Figure:
     """How much of two processors' time went into tasks of ``CPU_TASK_S``."""
     ideal = count * CPU_TASK_S / 2
-    return Figure("ideal / actual, 200 x 20 ms on 2 processes", 100 * ideal / seconds, "%", "higher")
+    return Figure("ideal / actual, tasks of 20 ms on 2 processes", 100 * ideal / seconds, "%", "higher")
 
 
 def percentiles(name: str, samples: Sequence[float], *, scale: float, unit: str) -> list[Figure]:
@@ -48,6 +50,29 @@ async def until_both_work(occupy: Callable[[], Awaitable[object]]) -> None:
     seen: set[object] = set()
     while len(seen) < 2:
         seen.update(await asyncio.gather(occupy(), occupy()))
+
+
+@contextlib.asynccontextmanager
+async def watched(every_s: float) -> AsyncIterator[list[float]]:
+    """How late the event loop was within, in seconds, looked at every so often."""
+    late: list[float] = []
+
+    async def look() -> None:
+        while True:
+            due = time.perf_counter() + every_s
+            try:
+                await asyncio.sleep(every_s)
+            finally:
+                # The last look is often the one that never came.
+                late.append(max(0.0, time.perf_counter() - due))
+
+    watch = asyncio.create_task(look())
+    await asyncio.sleep(0)
+    try:
+        yield late
+    finally:
+        watch.cancel()
+        await asyncio.wait([watch])
 
 
 def require(condition: bool, what: str) -> None:

@@ -28,6 +28,7 @@ from async_processor.outcome import AttemptOutcome, Returned, Stopped, StopReaso
 from benchmarks import functions as body
 from benchmarks.lane_functions import echo, endless, noop_sync, spin
 from benchmarks.measure import Figure, efficiency, percentiles, rate, require
+from benchmarks.sizes import FULL
 
 SLOTS = 2
 ONE_AT_A_TIME, TEN_MB_ROUNDS, KILLS = 2_000, 20, 10
@@ -191,12 +192,12 @@ async def pool_noop(pool: ProcessPoolExecutor) -> list[Figure]:
 
 
 async def lane_rate(user: LaneUser) -> list[Figure]:
-    count = 2 * body.TASKS["W2b"]
+    count = 2 * FULL.in_processes
     return [rate("W2b no-op, two slots busy", count, await user.many(noop_sync, count))]
 
 
 async def pool_rate(pool: ProcessPoolExecutor) -> list[Figure]:
-    count = 2 * body.TASKS["W2b"]
+    count = 2 * FULL.in_processes
     return [rate("W2b no-op, two slots busy", count, await pool_many(pool, count, body.noop))]
 
 
@@ -213,12 +214,12 @@ async def pool_bytes(pool: ProcessPoolExecutor) -> list[Figure]:
 
 
 async def lane_cpu(user: LaneUser) -> list[Figure]:
-    count = body.TASKS["W9"]
+    count = FULL.computing
     return [efficiency(count, await user.many(spin, count))]
 
 
 async def pool_cpu(pool: ProcessPoolExecutor) -> list[Figure]:
-    count = body.TASKS["W9"]
+    count = FULL.computing
     return [efficiency(count, await pool_many(pool, count, body.spin, body.CPU_TASK_S))]
 
 

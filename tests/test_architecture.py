@@ -69,6 +69,7 @@ HEAVY = {
     "rich": "cli",
     "starlette": "server",
     "uvicorn": "server",
+    "uvloop": "uvloop",
 }
 # Modules that share a heavy library with another, or import it at their top, and why.
 SHARED_HEAVY = {

@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable
+import functools
+from typing import Any, Self
 
-from aiojobs import Scheduler
+from aiojobs import Job, Scheduler
 
 from benchmarks import functions as body
-from benchmarks.measure import Figure, percentiles, rate
+from benchmarks.system import Adapters, Call, Calls
 
 NAME = "aiojobs"
-ABOUT = "coroutines on the event loop, so many at once; no priorities, no results by id, nothing kept"
+PACKAGE = "aiojobs"
+ABOUT = "coroutines on the event loop, so many at once; no priorities, no order of graphs, no results by id"
 
 
-async def noop() -> None:
-    """Nothing."""
+class Aiojobs(Calls):
+    """A scheduler; its jobs give their results as often as one asks."""
+
+    def __init__(self, slots: int = body.SLOTS) -> None:
+        self._slots = slots
+
+    async def __aenter__(self) -> Self:
+        self._scheduler = Scheduler(limit=self._slots, pending_limit=0)
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self._scheduler.close()
+
+    async def call(self, call: Call) -> Job[Any]:
+        return await self._scheduler.spawn(body.COROUTINES[call.body](*call.arguments))
+
+    async def called(self, handle: Job[Any]) -> Any:
+        return await handle.wait()
 
 
-async def w1() -> list[Figure]:
-    count = body.TASKS["W1"]
-    async with Scheduler(limit=body.SLOTS, pending_limit=0) as scheduler:
-        began = time.perf_counter()
-        jobs = [await scheduler.spawn(noop()) for _ in range(count)]
-        for job in jobs:
-            await job.wait()
-        return [rate("no-op, event loop", count, time.perf_counter() - began)]
-
-
-async def w3() -> list[Figure]:
-    samples = []
-    async with Scheduler(limit=body.SLOTS) as scheduler:
-        for _ in range(body.TASKS["W3"]):
-            began = time.perf_counter()
-            await (await scheduler.spawn(noop())).wait()
-            samples.append(time.perf_counter() - began)
-    return percentiles("one at a time, event loop", samples, scale=1e6, unit="us")
-
-
-WORKLOADS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {"W1": w1, "W3": w3}
+ADAPTERS: Adapters = {
+    **dict.fromkeys(("W1", "W3/a", "W5", "W11/growth", "W12"), Aiojobs),
+    **dict.fromkeys(("W8", "W11/drain"), functools.partial(Aiojobs, 1)),
+}

@@ -10,8 +10,10 @@ from dbos import DBOS
 from sqlalchemy import Engine, event
 
 from benchmarks.durable import workloads
+from benchmarks.system import Adapters
 
 NAME = "dbos"
+PACKAGE = "dbos"
 ABOUT = "workflows on SQLite: what waits survives, what runs runs again from its last step; results are kept"
 
 
@@ -53,4 +55,4 @@ class Dbos:
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
 
 
-WORKLOADS = workloads(Dbos)
+ADAPTERS: Adapters = workloads(Dbos)

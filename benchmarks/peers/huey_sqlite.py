@@ -1,4 +1,4 @@
-"""huey with its SQLite storage: a consumer in threads of this process."""
+"""huey with its storage in SQLite, and for what need not last in memory: a consumer in threads of this process."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Self
 
-from huey import SqliteHuey
+from huey import MemoryHuey, SqliteHuey
 from huey.consumer import Consumer
 from huey.signals import SIGNAL_COMPLETE
 
+from benchmarks import functions as body
 from benchmarks.durable import workloads
+from benchmarks.system import Adapters, Call, Calls
 
 NAME = "huey"
+PACKAGE = "huey"
 ABOUT = "SqliteHuey: what waits survives; what runs is lost, a task leaves the file when a worker takes it"
 # All share one connection and its lock.
 WORKERS = 2
 PAUSE_S = 0.001
+_URGENT = 10
 
 
 class Huey:
@@ -68,4 +72,37 @@ def successor(number: int) -> int:
     return number + 1
 
 
-WORKLOADS = workloads(Huey)
+class HueyInMemory(Calls):
+    """Tasks by priority, in as many threads as there are slots. Tells of ends by its signal; a nap has no result."""
+
+    share = 0.5
+
+    def __init__(self) -> None:
+        self._huey = MemoryHuey()
+        self._tasks = {name: self._huey.task()(body.PLAIN[name]) for name in ("noop", "nap")}
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._huey.signal(SIGNAL_COMPLETE)(self._completed)
+        self._consumer = Consumer(
+            self._huey, workers=body.SLOTS, periodic=False, initial_delay=PAUSE_S, max_delay=PAUSE_S,
+            check_worker_health=False,
+        )  # fmt: skip
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._consumer.start()
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await asyncio.to_thread(self._consumer.stop, graceful=True)
+
+    async def call(self, call: Call) -> asyncio.Future[None]:
+        task = self._tasks[call.body].s(*call.arguments, priority=_URGENT if call.urgent else 0)
+        done = self._waiting[task.id] = self._loop.create_future()
+        self._huey.enqueue(task)
+        return done
+
+    def _completed(self, _signal: str, task: Any, *_: Any) -> None:
+        self._loop.call_soon_threadsafe(self._waiting.pop(task.id).set_result, None)
+
+
+ADAPTERS: Adapters = {"W4": HueyInMemory, **workloads(Huey)}

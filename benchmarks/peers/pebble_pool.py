@@ -3,84 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
+import functools
+from collections.abc import Callable
 from concurrent.futures import TimeoutError as LateError
 from multiprocessing import get_context
+from typing import Any, Self
 
 from pebble import ProcessPool, ThreadPool
 
 from benchmarks import functions as body
-from benchmarks.measure import Figure, percentiles, rate, require, until_both_work
+from benchmarks.system import Adapters, Call, Calls
 
 NAME = "pebble"
+PACKAGE = "Pebble"
 ABOUT = "pools of threads and of processes that can be killed; no order, no results by id, nothing kept"
-Submit = Callable[[], Awaitable[object]]
+
+
+class Pebble(Calls):
+    """A pool.
+
+    Args:
+        make: the pool; one of processes also takes a timeout for each call.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    async def __aenter__(self) -> Self:
+        self._pool = self._make()
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        self._pool.close()
+        await asyncio.to_thread(self._pool.join)
+
+    async def call(self, call: Call) -> asyncio.Future[Any]:
+        timeout = (call.timeout,) if isinstance(self._pool, ProcessPool) else ()
+        return asyncio.wrap_future(self._pool.submit(body.PLAIN[call.body], *timeout, *call.arguments))
+
+    async def timed_out(self, handle: asyncio.Future[Any]) -> bool:
+        await asyncio.wait((handle,))
+        return isinstance(handle.exception(), LateError)
 
 
 def processes(count: int) -> ProcessPool:
     return ProcessPool(max_workers=count, context=get_context("forkserver"))
 
 
-async def w2() -> list[Figure]:
-    with ThreadPool(max_workers=2) as pool:
-        return [rate("no-op, threads", body.TASKS["W2"], await _all(lambda: pool.submit(body.noop), body.TASKS["W2"]))]
+_threads = functools.partial(Pebble, functools.partial(ThreadPool, max_workers=2))
+_processes = functools.partial(Pebble, functools.partial(processes, 2))
 
-
-async def w2b() -> list[Figure]:
-    count = body.TASKS["W2b"]
-    with processes(2) as pool:
-        return [rate("no-op, processes", count, await _all(lambda: pool.submit(body.noop, None), count))]
-
-
-async def w3() -> list[Figure]:
-    with ThreadPool(max_workers=2) as threads, processes(2) as workers:
-        await until_both_work(lambda: asyncio.wrap_future(workers.submit(body.busy_process, None, body.CPU_TASK_S)))
-        return [
-            *await _one_at_a_time("thread", lambda: threads.submit(body.noop)),
-            *await _one_at_a_time("process", lambda: workers.submit(body.noop, None)),
-        ]
-
-
-async def w10() -> list[Figure]:
-    late, recovered = [], []
-    with processes(1) as pool:
-        await asyncio.wrap_future(pool.submit(body.noop, None))
-        for _ in range(10):
-            hanging = asyncio.wrap_future(pool.submit(body.endless, body.LOOP_TIMEOUT_S))
-            after = asyncio.wrap_future(pool.submit(body.noop, None))
-            began = time.perf_counter()
-            await asyncio.wait((hanging,))
-            late.append(time.perf_counter() - began - body.LOOP_TIMEOUT_S)
-            require(isinstance(hanging.exception(), LateError), "the loop timed out")
-            await after
-            recovered.append(time.perf_counter() - began - body.LOOP_TIMEOUT_S)
-    return [
-        *percentiles("endless loop, past its limit until TIMEOUT", late, scale=1e3, unit="ms")[:1],
-        *percentiles("endless loop, until the next task is done", recovered, scale=1e3, unit="ms")[:1],
-    ]
-
-
-async def _all(submit: Callable[[], Future[None]], count: int) -> float:
-    for _ in range(20):
-        await asyncio.wrap_future(submit())
-    began = time.perf_counter()
-    futures = [asyncio.wrap_future(submit()) for _ in range(count)]
-    for future in futures:
-        await future
-    return time.perf_counter() - began
-
-
-async def _one_at_a_time(place: str, submit: Callable[[], Future[None]]) -> list[Figure]:
-    for _ in range(50):
-        await asyncio.wrap_future(submit())
-    samples = []
-    for _ in range(body.TASKS["W3"]):
-        began = time.perf_counter()
-        await asyncio.wrap_future(submit())
-        samples.append(time.perf_counter() - began)
-    return percentiles(f"one at a time, {place}", samples, scale=1e6, unit="us")
-
-
-WORKLOADS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {"W2": w2, "W2b": w2b, "W3": w3, "W10": w10}
+ADAPTERS: Adapters = {
+    **dict.fromkeys(("W2", "W3/t"), _threads),
+    **dict.fromkeys(("W2b", "W3/p", "W7", "W9"), _processes),
+    "W10": functools.partial(Pebble, functools.partial(processes, 1)),
+}

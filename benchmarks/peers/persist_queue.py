@@ -12,8 +12,10 @@ from persistqueue import Empty, SQLiteAckQueue
 from persistqueue.sqlackqueue import AckStatus
 
 from benchmarks.durable import workloads
+from benchmarks.system import Adapters
 
 NAME = "persist-queue"
+PACKAGE = "persist-queue"
 ABOUT = "SQLiteAckQueue: what waits survives, what runs runs again; results are not kept; waits for the disk always"
 PATIENCE_S = 0.05
 
@@ -21,7 +23,7 @@ PATIENCE_S = 0.05
 class Queue:
     """See ``benchmarks.durable.Durable``."""
 
-    def __init__(self, folder: Path, *, power: bool) -> None:  # noqa: ARG002 - it cannot do with less
+    def __init__(self, folder: Path, *, power: bool) -> None:
         self._folder = folder
         self._queue = SQLiteAckQueue(str(folder), multithreading=True)
         self._waiting: dict[int, asyncio.Future[int]] = {}
@@ -62,4 +64,4 @@ class Queue:
             self._loop.call_soon_threadsafe(self._waiting.pop(number).set_result, result)
 
 
-WORKLOADS = workloads(Queue)
+ADAPTERS: Adapters = workloads(Queue)

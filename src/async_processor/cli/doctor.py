@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
 
 from ..config import ProcessorConfig
 from ..errors import AsyncProcessorError, ConfigurationError
+from . import event_loop
 from .columns import in_columns
 from .exit_code import ExitCode
 from .findings import NO_FUNCTION, Finding, find_out, in_short, provider_of, try_out
@@ -27,7 +27,7 @@ def carry_out(command: str, work: Coroutine[Any, Any, ExitCode]) -> ExitCode:
     """Run a command's work to its end, or until a signal ends it."""
     try:
         with interruptible() as interruption:
-            return asyncio.run(interruption.run(work))
+            return event_loop.run(interruption.run(work))
     except ConfigurationError as error:
         complain(command, error)
         return ExitCode.USAGE

@@ -14,6 +14,7 @@ from ..errors import AsyncProcessorError, ConfigurationError
 from ..processor import AdvancedAsyncProcessor
 from ..runtime.stores import MEMORY, Durability
 from ..storage.sqlite_view import StoreView
+from . import event_loop
 from .deadline import Deadline, end_at_once
 from .exit_code import ExitCode
 from .interruption import InterruptedBySignal, Interruption, interruptible
@@ -115,7 +116,7 @@ def _run_until_told(setup: Setup, options: RunOptions) -> ExitCode:
     # Also after the loop: the interpreter's end waits for threads of libraries.
     with interruptible(on_first=deadline.begin, on_second=end_at_once) as interruption:
         try:
-            asyncio.run(_run(setup, options, interruption))
+            event_loop.run(_run(setup, options, interruption))
         except InterruptedBySignal as error:
             tell(f"async-processor run: stopped by {error}{_left(options)}")
             return ExitCode(128 + error.number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from ..errors import AsyncProcessorError, ConfigurationError, InvalidPayloadErro
 from ..monitoring.observer import Observer
 from ..processor import AdvancedAsyncProcessor
 from ..runtime.stores import Durability
+from . import event_loop
 from .exit_code import ExitCode
 from .interruption import InterruptedBySignal, interruptible
 from .output import complain, print_line, tell
@@ -46,7 +46,7 @@ class UsageError(Exception):
 def run_talk(options: TalkOptions) -> ExitCode:
     """Talk once; says what went wrong on standard error."""
     try:
-        return asyncio.run(_talk(options))
+        return event_loop.run(_talk(options))
     except (UsageError, ConfigurationError) as error:
         complain("talk", error)
         return ExitCode.USAGE

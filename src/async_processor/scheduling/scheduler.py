@@ -15,11 +15,10 @@ It knows nothing of asyncio, of functions and payloads, of stores. Status, readi
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
 from math import inf
 
 from ..errors import ConfigurationError
-from ..model import LaneName, TaskPriority, TaskStatus
+from ..model import LaneName, TaskStatus
 from ..outcome import AttemptOutcome, ErrorInfo, Raised, Returned, StopReason
 from . import messages
 from .admission import Fairness, LaneAdmission, MemoryBudget
@@ -45,6 +44,7 @@ from .lifecycle import (
     WAITING,
     Step,
 )
+from .questions import Questions
 from .records import Abandon, Command, Finish, Lanes, LaneTraits, Retried, Start, Stop, TaskRecord
 from .retry import Retry, RetryPolicy
 from .timers import Due, Timer, Timers
@@ -53,7 +53,7 @@ from .timers import Due, Timer, Timers
 TIMER_BUDGET = 256
 
 
-class Scheduler:
+class Scheduler(Questions):
     """All tasks, and what follows from each event.
 
     Args:
@@ -108,86 +108,7 @@ class Scheduler:
         self._ready = 0
         self._backoff = 0
 
-    # ---- questions
-
-    def find(self, task_id: str) -> TaskRecord | None:
-        """The record of a task that is known."""
-        return self._graph.records.get(task_id)
-
-    def running_record(self, token: int) -> TaskRecord | None:
-        """The record whose attempt carries this token; None if that attempt has ended or was given up."""
-        return self._running.get(token)
-
-    def records(self) -> Iterable[TaskRecord]:
-        """All records that are known, in order of submission. For inspection: O(all tasks)."""
-        return self._graph.records.values()
-
-    def has_room_for(self, task_id: str) -> bool:
-        """Whether a task of this id may be submitted now. One that others wait for always may: they hold the room."""
-        pending = self._waiting + self._ready + self._backoff
-        return pending < self.queue_size or self._graph.is_awaited(task_id)
-
-    @property
-    def pending(self) -> int:
-        """How many tasks have not ended and do not run: the size of the queue."""
-        return self._waiting + self._ready + self._backoff
-
-    @property
-    def waiting(self) -> int:
-        """How many tasks wait for dependencies."""
-        return self._waiting
-
-    @property
-    def ready(self) -> int:
-        """How many tasks wait for a slot."""
-        return self._ready
-
-    @property
-    def backoff(self) -> int:
-        """How many tasks wait for the time of their next attempt."""
-        return self._backoff
-
-    @property
-    def running(self) -> int:
-        """How many tasks hold a slot."""
-        return len(self._running)
-
-    @property
-    def memory_matters(self) -> bool:
-        """Whether memory-intensive tasks run, or could start but for memory."""
-        return self.memory.running > 0 or any(lane.heavy_ready for lane in self._lanes.values())
-
-    @property
-    def cascading(self) -> bool:
-        """Whether dependents of ended tasks have yet to be told; then ``wake`` should be called at once."""
-        return bool(self._cascade.waves)
-
-    @property
-    def idle(self) -> bool:
-        """Whether every task has ended."""
-        return not self._running and not self.pending
-
-    def ready_ids(self) -> list[str]:
-        """Ids of the tasks that wait for a slot only. For inspection: O(all tasks)."""
-        return [record.id for record in self.records() if record.phase is READY]
-
-    def ready_by_priority(self) -> dict[TaskPriority, int]:
-        """How many tasks of each urgency wait for a slot."""
-        counts = [lane.ready_by_urgency() for lane in self._lanes.values()]
-        return {priority: sum(count[priority] for count in counts) for priority in TaskPriority}
-
-    def ready_by_lane(self) -> dict[LaneName, int]:
-        """How many tasks wait for a slot of each lane."""
-        return {name: lane.ready for name, lane in self._lanes.items()}
-
-    def oldest_ready_at(self) -> float | None:
-        """Since when the longest-waiting ready task has been ready."""
-        oldest = [lane.longest_waiting() for lane in self._lanes.values()]
-        return min((record.ready_at for record in oldest if record is not None), default=None)
-
-    def slots(self) -> dict[str, TaskRecord | None]:
-        """Every slot and the record it runs."""
-        return {slot: record for lane in self._lanes.values() for slot, record in lane.slots.items()}
+    # ---- what is to be done
 
     def next_wakeup(self, before: float = inf) -> float | None:
         """When ``wake`` should be called next, if nothing else happens; None if that is not before a time."""

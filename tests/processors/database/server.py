@@ -1,4 +1,7 @@
-"""A real PostgreSQL for the tests: a cluster in a temporary directory, on loopback, that ends with the session."""
+"""A real PostgreSQL: a cluster in a temporary directory, on loopback, that ends with whoever made it.
+
+For the tests, and for the benchmarks with settings of their own.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,8 +82,12 @@ class Server:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """Make a cluster, start it, and remove all of it afterwards."""
+def running(settings: Mapping[str, str] = _SETTINGS) -> Iterator[Server]:
+    """Make a cluster, start it, and remove all of it afterwards.
+
+    Args:
+        settings: of the server; those of the tests unless given.
+    """
     folder, account = programs(), _not_root()
     home = Path(tempfile.mkdtemp(prefix="async-processor-postgresql-"))
     data, port = home / "data", _free_port()
@@ -98,9 +105,9 @@ def running() -> Iterator[Server]:
     try:
         call("initdb", "-U", USER, "-A", "scram-sha-256", f"--pwfile={home}/password", "-E", "UTF8", "--no-sync",
              "--no-locale")  # fmt: skip
-        settings = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
+        given = " ".join(f"-c {name}={value}" for name, value in settings.items())
         # Not a child of this process, so tests that look for children left behind do not see what it starts.
-        call("pg_ctl", "-w", "-l", f"{home}/log", "-o", f"-p {port} -k {home} {settings}", "start")
+        call("pg_ctl", "-w", "-l", f"{home}/log", "-o", f"-p {port} -k {home} {given}", "start")
         try:
             yield Server(port)
         finally:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
+import sys
 import tempfile
 import unicodedata
 from collections.abc import Sequence
+from typing import IO
 
 from ...errors import ProviderError
 from ..wav_sound import WavError, read_wav
@@ -26,8 +29,8 @@ def speakable(text: str) -> str:
 async def speak(arguments: Sequence[str], text: str, *, provider: str, deadline_s: float = DEADLINE_S) -> bytes:
     """Run the program, and end it when it takes longer than ``deadline_s`` seconds or the caller is cancelled.
 
-    The text goes through a pipe: arguments would show it to everybody on the machine, and no shell is involved. The
-    sound goes to a file without a name, because the programs seek in it; it is gone when this returns.
+    The text goes through standard input: arguments would show it to everybody on the machine, and no shell is
+    involved. The sound goes to a file without a name, because the programs seek in it; both are gone when this returns.
 
     Args:
         arguments: the program and its arguments.
@@ -40,14 +43,14 @@ async def speak(arguments: Sequence[str], text: str, *, provider: str, deadline_
     Raises:
         ProviderError: it could not be started, failed, took too long, or wrote no WAV file.
     """
-    with tempfile.TemporaryFile() as output:
+    with _said(text) as said, tempfile.TemporaryFile() as output:
         try:
             process = await asyncio.create_subprocess_exec(
-                *arguments, stdin=asyncio.subprocess.PIPE, stdout=output, stderr=asyncio.subprocess.DEVNULL
+                *arguments, stdin=said, stdout=output, stderr=asyncio.subprocess.DEVNULL
             )
         except OSError as error:
             raise ProviderError(f"{provider} could not be started: {error.strerror}") from error
-        await _finish(process, text, provider, deadline_s)
+        await _finish(process, provider, deadline_s)
         output.seek(0)
         wav = output.read()
     try:
@@ -56,10 +59,26 @@ async def speak(arguments: Sequence[str], text: str, *, provider: str, deadline_
         raise ProviderError(f"{provider} wrote {error}") from error
 
 
-async def _finish(process: asyncio.subprocess.Process, text: str, provider: str, deadline_s: float) -> None:
+def _said(text: str) -> IO[bytes]:
+    """A file without a name that holds the text, in memory where the system can.
+
+    Not a pipe of the event loop's: uvloop makes a socket of it, and the programs open ``/dev/stdin``, which a socket
+    does not allow.
+    """
+    said: IO[bytes]
+    if sys.platform == "linux":
+        said = open(os.memfd_create("text"), "w+b")  # noqa: SIM115, PTH123 - whoever called closes it
+    else:
+        said = tempfile.TemporaryFile()  # noqa: SIM115 - likewise
+    said.write(text.encode() + b"\n")
+    said.seek(0)
+    return said
+
+
+async def _finish(process: asyncio.subprocess.Process, provider: str, deadline_s: float) -> None:
     try:
         async with asyncio.timeout(deadline_s):
-            await process.communicate(text.encode() + b"\n")
+            await process.wait()
     except TimeoutError as error:
         raise ProviderError(f"{provider} took longer than {deadline_s:g} s to speak; send shorter text") from error
     finally:
