@@ -15,8 +15,11 @@ DEMO_AUDIO ?= examples/audio/hello_teddy.wav
 # On virtual time or on none but for those marked "alone": these may share the machine, all others have it for themselves.
 SHARING := tests/scheduling tests/simulation tests/processors tests/storage/test_codec.py tests/storage/test_task_codec.py
 
+# What runs through the parts that can be compiled.
+COMPILED := tests/scheduling tests/simulation tests/runtime tests/execution tests/monitoring tests/storage tests/acceptance
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types nightly bench clean
+.PHONY: help demo test lint types nightly bench compiled clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -46,6 +49,10 @@ nightly: $(VENV)/dev.stamp ## the tests that take too long for every run
 bench: $(VENV)/bench.stamp ## the figures we claim, measured here; with ARGS=--quick in three minutes
 	@scripts/system-packages postgresql:pg_ctlcluster
 	$(BIN)/python -m benchmarks --json out/benchmarks.json $(ARGS)
+
+compiled: $(VENV)/dev.stamp ## the engine as C, in build/compiled, and its tests; takes some minutes
+	@scripts/build-compiled $(BIN)/python build/compiled
+	PYTHONPATH=build/compiled $(BIN)/python -m pytest -n auto -m "not nightly and not alone and not interpreted" $(COMPILED)
 
 clean: ## remove everything that was made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build dist out

@@ -140,7 +140,7 @@ async def test_no_event_is_built_that_no_subscriber_wants():
 async def test_who_subscribed_before_the_start_sees_the_first_task():
     processor = AdvancedAsyncProcessor()
     async with processor.subscribe() as events, processor:
-        await processor.submit_task(create_task("custom", {"function": "operator:not_", "args": [1]}))
+        await processor.submit_task(create_task("custom", {"processor": len}))
 
         assert isinstance(await anext(events), TaskSubmitted)
 

@@ -82,6 +82,7 @@ async def assert_working(processor: AdvancedAsyncProcessor, **hints: Any) -> Non
 # ---- the engine
 
 
+@pytest.mark.interpreted
 async def test_the_timer_goes_on_after_the_scheduler_failed_on_it(caplog: pytest.LogCaptureFixture) -> None:  # E20
     async with running_processor(config=QUICK) as processor:
         assert processor._engine is not None
@@ -98,6 +99,7 @@ async def test_the_timer_goes_on_after_the_scheduler_failed_on_it(caplog: pytest
         await assert_told_and_working(processor)
 
 
+@pytest.mark.interpreted
 async def test_a_scheduler_that_fails_on_the_timer_again_and_again_takes_no_processor() -> None:  # E20
     async with running_processor(config=QUICK) as processor:
         assert processor._engine is not None

@@ -360,6 +360,7 @@ class CountingScheduler(Scheduler):
         super()._tell(*arguments)
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("grace", [1.0, 0.0])
 @pytest.mark.parametrize("event", ["cancel", "fail", "succeed"])
 def test_no_call_tells_more_dependents_than_one_step_may(event: str, grace: float):  # E15

@@ -189,6 +189,7 @@ SHAPES = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.interpreted
 @SHAPES
 def test_four_times_the_tasks_take_four_times_the_steps(shape: Shape, then: Then):  # E15
     assert calls(shape, then, 8_000) <= 4.1 * calls(shape, then, 2_000)

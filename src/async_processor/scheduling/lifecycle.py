@@ -17,6 +17,7 @@ from __future__ import annotations
 from enum import IntEnum, auto
 
 from ..model import TaskStatus
+from .illegal_step import IllegalStepError
 
 
 # Integers: the hash of a plain enum member is computed in Python, three times as slow, and every step looks it up.
@@ -88,10 +89,6 @@ _OPEN_STATUS: dict[Phase, TaskStatus] = {
     Phase.RUNNING: TaskStatus.RUNNING,
     Phase.STOPPING: TaskStatus.RUNNING,
 }
-
-
-class IllegalStepError(AssertionError):
-    """The scheduler tried a step that the table does not hold. Always a bug of this library."""
 
 
 def illegal(phase: Phase, step: Step) -> IllegalStepError:
