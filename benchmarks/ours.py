@@ -56,6 +56,7 @@ ON_LOOP: dict[str, Callable[..., Awaitable[Any]]] = {
 }  # fmt: skip
 # How the one argument of a body is called in its payload.
 ARGUMENT = {"nap": "seconds", "successor": "number", "echo": "data", "spin": "seconds"}
+KEPT_RESULTS = 2 * FULL.growth[-1]
 _EMPTY: dict[str, Any] = {}
 
 
@@ -63,8 +64,8 @@ def processor(functions: dict[str, Any], **arguments: Any) -> AdvancedAsyncProce
     """As a user would make it, with monitoring; only the queue and the memory for results are large enough."""
     made = AdvancedAsyncProcessor(
         **{"max_workers": body.SLOTS, "max_thread_workers": 2, "max_process_workers": 2, **arguments},
-        queue_size=2 * FULL.growth[-1],
-        config=ProcessorConfig(max_results=2 * FULL.growth[-1]),
+        queue_size=KEPT_RESULTS,
+        config=ProcessorConfig(max_results=KEPT_RESULTS),
     )
     for name, function in functions.items():
         made.register_processor(name, function)
@@ -157,7 +158,8 @@ class OursDurable:
         return result
 
     async def kept(self) -> int:
-        store = SqliteStore(self._path)
+        # With room for all: the usual limits would forget the oldest while they are looked at.
+        store = SqliteStore(self._path, max_results=KEPT_RESULTS)
         await store.open(lambda _: None)
         stored = await store.find(list(self._numbers))
         await store.aclose(1.0)
