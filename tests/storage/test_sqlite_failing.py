@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import math
 import os
 import random
@@ -414,8 +415,16 @@ def changes_of(row: int) -> list[Change]:
 
 
 async def test_the_loop_is_never_blocked_by_many_changes(tmp_path: Path):
+    # The garbage collector would walk all that the tests before have left, which takes as long as what is measured.
+    gc.collect()
+    gc.freeze()
+    try:
+        lags = [await _lag_of_many_changes(tmp_path / f"{number}.db") for number in range(3)]
+    finally:
+        gc.unfreeze()
+
     # The thousand calls of write below, in debug mode, among it; of three, for others may keep the machine busy.
-    assert min([await _lag_of_many_changes(tmp_path / f"{number}.db") for number in range(3)]) < 0.25
+    assert min(lags) < 0.25
 
 
 async def _lag_of_many_changes(path: Path) -> float:
