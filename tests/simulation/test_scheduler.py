@@ -11,6 +11,9 @@ from tests.simulation.scheduler_machine import AWAITED, LANES, OUTCOMES, Schedul
 
 from async_processor.model import TaskPriority
 
+# The machine puts a queue of its own in the place of the scheduler's, which a compiled class does not allow.
+pytestmark = pytest.mark.interpreted
+
 # In portions, so that each stays far below the time that a test may take.
 PORTIONS = range(10)
 EXAMPLES = 2_000
