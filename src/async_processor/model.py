@@ -448,7 +448,6 @@ def _checked_strings(task: ProcessingTask, name: str, value: Any, kind: Callable
         raise _bad(task, name, "a collection of strings")
     # Any iterable will do once; keep what it yielded.
     items = tuple(value)
-    plain = _ONLY_STRINGS.issuperset(map(type, items)) and "" not in items
-    if not plain and not all(isinstance(item, str) and item for item in items):
+    if not all(isinstance(item, str) and item for item in items):
         raise _bad(task, name, "a collection of non-empty strings")
     return kind(items)

@@ -39,8 +39,7 @@ class Questions:
 
     def has_room_for(self, task_id: str) -> bool:
         """Whether a task of this id may be submitted now. One that others wait for always may: they hold the room."""
-        pending = self._waiting + self._ready + self._backoff
-        return pending < self.queue_size or self._graph.is_awaited(task_id)
+        return self.pending < self.queue_size or self._graph.is_awaited(task_id)
 
     @property
     def pending(self) -> int:
