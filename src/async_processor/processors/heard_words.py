@@ -16,12 +16,18 @@ def transcript(dependencies: DependencyResults) -> str | None:
     return _words(dependencies, ProcessingType.AUDIO_TRANSCRIPTION)
 
 
+def reply(dependencies: DependencyResults) -> str | None:
+    """The first reply, in characters that can be sent; None where there is none that completed and holds a text."""
+    words = _words(dependencies, ProcessingType.AI_RESPONSE)
+    return None if words is None else _sendable(words)
+
+
 def transcript_or_reply(dependencies: DependencyResults) -> tuple[str, ProcessingType] | None:
-    """What was heard, or else the first reply; with the type of task that it is from."""
+    """What was heard, or else the first reply, in characters that can be sent; with the type of task it is from."""
     for task_type in _WORDS_IN:
         words = _words(dependencies, task_type)
         if words is not None:
-            return words, task_type
+            return _sendable(words), task_type
     return None
 
 
@@ -29,3 +35,8 @@ def _words(dependencies: DependencyResults, task_type: ProcessingType) -> str | 
     result = dependencies.first(task_type)
     words = result.get(_WORDS_IN[task_type]) if isinstance(result, Mapping) else None
     return words if isinstance(words, str) else None
+
+
+def _sendable(words: str) -> str:
+    # Of a function of one's own they may be anything, and half a surrogate pair cannot be sent to anybody.
+    return words.encode("utf-8", "replace").decode()

@@ -9,9 +9,10 @@ from typing import Any
 from ..config import ProcessorConfig, SpeechConfig
 from ..context import TaskContext
 from ..errors import AsyncProcessorError, InvalidPayloadError, ProcessorNotAvailableError
-from ..model import LaneName, ProcessingTask, ProcessingType
+from ..model import LaneName, ProcessingTask
 from . import payload as read
 from .example_sound import SENTENCE
+from .heard_words import reply
 from .registry import ProcessorSpec, Readiness
 from .speech_synthesis import Speaker, Speech
 from .synthesis import MAX_CHARS
@@ -129,12 +130,10 @@ def find_text(payload: Mapping[str, Any], context: TaskContext) -> str:
     given = read_request(payload).text
     if given is not None:
         return given
-    reply = context.dependencies.first(ProcessingType.AI_RESPONSE)
-    answered = reply.get("response") if isinstance(reply, Mapping) else None
-    if not isinstance(answered, str):
+    answered = reply(context.dependencies)
+    if answered is None:
         raise _missing()
-    # Of a function of one's own it may be anything, and half a surrogate pair cannot be sent to anybody.
-    return answered.encode("utf-8", "replace").decode()
+    return answered
 
 
 def _missing() -> InvalidPayloadError:

@@ -135,8 +135,7 @@ def _find_text(request: TextRequest, dependencies: DependencyResults, config: Te
             f"the {task_type} task that this one depends on gave {len(text)} characters; at most "
             f"{config.max_text_chars} are analysed (TextConfig.max_text_chars)"
         )
-    # A function of one's own for that type may give anything.
-    return text.encode("utf-8", "replace").decode("utf-8"), str(task_type)
+    return text, str(task_type)
 
 
 def _analyses(payload: Mapping[str, Any]) -> tuple[str, ...]:
