@@ -60,12 +60,16 @@ KEPT_RESULTS = 2 * FULL.growth[-1]
 _EMPTY: dict[str, Any] = {}
 
 
-def processor(functions: dict[str, Any], **arguments: Any) -> AdvancedAsyncProcessor:
-    """As a user would make it, with monitoring; only the queue and the memory for results are large enough."""
+def processor(functions: dict[str, Any], *, prompt: bool = False, **arguments: Any) -> AdvancedAsyncProcessor:
+    """As a user would make it, with monitoring; only the queue and the memory for results are large enough.
+
+    Args:
+        prompt: as a user would make it to whom the time of each task matters more than how many there are.
+    """
     made = AdvancedAsyncProcessor(
         **{"max_workers": body.SLOTS, "max_thread_workers": 2, "max_process_workers": 2, **arguments},
         queue_size=KEPT_RESULTS,
-        config=ProcessorConfig(max_results=KEPT_RESULTS),
+        config=ProcessorConfig(max_results=KEPT_RESULTS, garbage_collection="when_quiet" if prompt else "automatic"),
     )
     for name, function in functions.items():
         made.register_processor(name, function)
@@ -143,7 +147,7 @@ class OursDurable:
 
     async def __aenter__(self) -> Self:
         store = f"sqlite:///{self._path}"
-        self._running = processor(ON_LOOP, max_workers=SLOTS, store=store, durability=self._durability)
+        self._running = processor(ON_LOOP, prompt=True, max_workers=SLOTS, store=store, durability=self._durability)
         await self._running.start()
         return self
 
@@ -171,11 +175,13 @@ _processes = functools.partial(Ours, "process")
 _one_slot = functools.partial(Ours, max_workers=1)
 
 ADAPTERS: Adapters = {
-    **dict.fromkeys(("W1", "W3/a", "W4", "W5", "W11/growth", "W11/chain", "W11/fan-out", "W12"), Ours),
+    **dict.fromkeys(("W1", "W3/a", "W5", "W11/growth", "W11/chain", "W11/fan-out"), Ours),
+    **dict.fromkeys(("W4", "W12"), functools.partial(Ours, prompt=True)),
     **dict.fromkeys(("W2", "W3/t"), _threads),
     **dict.fromkeys(("W2b", "W3/p", "W7", "W9"), _processes),
-    "W4d": functools.partial(Ours, kept=True, durability="power"),
+    "W4d": functools.partial(Ours, prompt=True, kept=True, durability="power"),
     **workloads(OursDurable),
-    **dict.fromkeys(("W8", "W11/drain"), _one_slot),
+    "W8": _one_slot,
+    "W11/drain": functools.partial(_one_slot, prompt=True),
     "W10": functools.partial(Ours, "process", max_process_workers=1),
 }

@@ -340,6 +340,8 @@ class ProcessorConfig(_Settings):
         worker_max_memory_mb: size in MiB at which an idle worker process is replaced; 0 for never.
         memory_fraction: part of the machine's or container's memory that memory-intensive tasks may fill.
         memory_default_mb: assumed peak of a memory-intensive task whose type has not run yet.
+        garbage_collection: "automatic" leaves Python's collector alone; "when_quiet" puts its full collections, which
+            stop everything, off until no task runs, for 60 s at most.
         loop_stall_s: an event loop blocked for longer is reported, with the stack that blocked it.
         profile_slowest: with profiling on, how many of the slowest attempts per type keep their profile.
         speech: settings of the speech processors.
@@ -376,6 +378,7 @@ class ProcessorConfig(_Settings):
     worker_max_memory_mb: float = 1_024.0
     memory_fraction: float = 0.8
     memory_default_mb: float = 512.0
+    garbage_collection: Literal["automatic", "when_quiet"] = "automatic"
     loop_stall_s: float = 0.2
     profile_slowest: int = 3
     speech: SpeechConfig = field(default_factory=SpeechConfig)

@@ -17,6 +17,7 @@ from .errors import ConfigurationError, ProcessorNotRunningError, UnknownTaskErr
 from .execution.base import Lane
 from .figures import EngineState
 from .model import LaneName, ProcessingTask, ProcessingType, TaskResult, TaskStatus, parse_task_type
+from .monitoring.collector import QuietCollector
 from .monitoring.events import DEFAULT_MAX_PENDING, Event, EventStream, subscribed
 from .monitoring.health import HealthReport, health_report, liveness_report, readiness_report
 from .monitoring.hub import ObserverHub
@@ -104,6 +105,8 @@ class AdvancedAsyncProcessor:
         self._learned = LearnedMemory()
         self.monitor = PerformanceMonitor(self._clock, profiling=enable_profiling, slowest=self.config.profile_slowest)
         self._hub = ObserverHub(self.monitor) if enable_monitoring else ObserverHub()
+        if self.config.garbage_collection == "when_quiet":
+            self._hub.add(QuietCollector())
         self._watch = LoopWatch(self.config.loop_stall_s)
         self._engine: Engine | None = None
         self._thread = 0
