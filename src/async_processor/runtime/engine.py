@@ -14,7 +14,7 @@ import contextvars
 import logging
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..clock import Clock
 from ..config import ProcessorConfig
@@ -27,7 +27,7 @@ from ..monitoring.hub import ObserverHub
 from ..monitoring.learned_memory import LearnedMemory
 from ..outcome import AttemptOutcome, ErrorInfo, Raised, Returned, Stopped, StopReason
 from ..processors.registry import ProcessorRegistry
-from ..scheduling.records import Command, Finish, Retried, Start, Stop, TaskRecord
+from ..scheduling.records import Command, Finish, Retried, Start, Stop
 from ..scheduling.scheduler import Scheduler
 from ..storage.base import Store
 from .callbacks import CallbackRunner
@@ -193,8 +193,7 @@ class Engine:
 
     def waiter(self, task_id: str) -> tuple[Job, asyncio.Future[TaskResult]] | None:
         """A future for the result of a task of this run; None if no such task is known."""
-        record = self.scheduler.find(task_id)
-        job: Job | None = None if record is None else record.job
+        job: Job | None = self.scheduler.find(task_id)
         return None if job is None else (job, job.wait(self._loop))
 
     async def stored_result(self, task_id: str) -> TaskResult | None:
@@ -210,19 +209,16 @@ class Engine:
 
     async def result(self, task_id: str) -> TaskResult | None:
         """The result of a task that has ended and is remembered."""
-        record = self.scheduler.find(task_id)
-        if record is None:
-            return await self.stored_result(task_id)
-        job: Job = record.job
-        return job.result
+        job: Job | None = self.scheduler.find(task_id)
+        return await self.stored_result(task_id) if job is None else job.result
 
     async def status(self, task_id: str) -> TaskStatus | None:
         """Where a task stands, as far as it is out; None if no such task is known."""
-        record = self.scheduler.find(task_id)
+        record: Job | None = self.scheduler.find(task_id)
         if record is None:
             result = await self.stored_result(task_id)
             return None if result is None else result.status
-        if record.finished and record.job.result is None:
+        if record.finished and record.result is None:
             # Its end is decided and not kept yet: it may still turn out otherwise.
             return TaskStatus.RUNNING if record.attempt else TaskStatus.PENDING
         return record.status
@@ -274,7 +270,7 @@ class Engine:
 
     def attempt_progress(self, token: int, fraction: float, message: str) -> None:
         """A running attempt said how far it is."""
-        record = self.scheduler.running_record(token)
+        record: Job | None = self.scheduler.running_record(token)
         if record is not None:
             self._tell.progress(record, fraction, message)
             if self.journal is not None:
@@ -283,7 +279,7 @@ class Engine:
     def attempt_ended(self, token: int, outcome: AttemptOutcome) -> None:
         """An attempt is over."""
         now = self._clock.monotonic()
-        record = self.scheduler.running_record(token)
+        record: Job | None = self.scheduler.running_record(token)
         if record is None:
             self._stale_reports += 1
             return
@@ -365,7 +361,7 @@ class Engine:
 
     def _carry_out(self, command: Command) -> None:
         # By class and not by `match`: this runs twice per task, and taking a tuple apart by name costs more.
-        record = command.record
+        record: Job = command.record
         if isinstance(command, Start):
             self._start(record, command.token)
         elif isinstance(command, Finish):
@@ -380,7 +376,7 @@ class Engine:
             self._tell.attempt_ended(record, None, self._clock.monotonic())
             self.lanes[record.lane].abandon(command.token)
 
-    def _start(self, record: TaskRecord, token: int) -> None:
+    def _start(self, record: Job, token: int) -> None:
         if self.scheduler.running_record(token) is None:
             # Cancelled or given up after the decision and before this slice: what follows here already ends it.
             self._tell.attempt_started(record)
@@ -389,13 +385,13 @@ class Engine:
         else:
             self.journal.start(record, token, self._start_stored)
 
-    def _start_stored(self, record: TaskRecord, token: int) -> None:
+    def _start_stored(self, record: Job, token: int) -> None:
         if self.lanes[record.lane].begins_at_once:
             # The scheduler could not know when that would be; see ``traits_of``.
             self.attempt_began(token)
         self._start_attempt(record, token)
 
-    def _stop(self, record: TaskRecord, token: int, reason: StopReason) -> None:
+    def _stop(self, record: Job, token: int, reason: StopReason) -> None:
         if self.journal is not None:
             if reason is StopReason.CANCELLED:
                 self.journal.cancelling(record)
@@ -406,12 +402,11 @@ class Engine:
                 return
         self.lanes[record.lane].stop(token, reason)
 
-    def _start_attempt(self, record: TaskRecord, token: int) -> None:
-        job: Job = record.job
-        task, spec = job.task, job.spec
+    def _start_attempt(self, record: Job, token: int) -> None:
+        task, spec = record.task, record.spec
         assert task is not None and spec is not None and record.slot is not None  # noqa: S101, PT018 - not ended yet
         # An earlier attempt may still be inside its context: one that was abandoned in a thread.
-        variables = contextvars.Context() if job.variables is None else job.variables.copy()
+        variables = contextvars.Context() if record.variables is None else record.variables.copy()
         variables.run(current_task_id.set, record.id)
         self._tell.attempt_started(record)
         attempt = Attempt(
@@ -436,38 +431,37 @@ class Engine:
             logger.exception("the %s lane failed to take task %s", record.lane, record.id)
             self.attempt_ended(token, Raised(ErrorInfo.from_exception(error)))
 
-    def _finish(self, record: TaskRecord) -> None:
-        result = make_result(record, record.job, self._clock.wall())
+    def _finish(self, record: Job) -> None:
+        result = make_result(record, self._clock.wall())
         if self.journal is None:
             self._publish(record, result)
         else:
             self.journal.finish(record, kept_for_later(result) if record.left else result, self._publish)
 
-    def _publish(self, record: TaskRecord, result: TaskResult) -> None:
-        job: Job = record.job
-        callback = None if job.task is None else job.task.callback
+    def _publish(self, record: Job, result: TaskResult) -> None:
+        callback = None if record.task is None else record.task.callback
         # Only the result is kept from here on.
         record.outcome = None
-        job.resolve(result)
+        record.resolve(result)
         self._tell.finished(record, result)
         if callback is not None:
             self.callbacks.submit(callback, result)
-        if job.entry is not None and job.entry.refused is not None:
+        if record.entry is not None and record.entry.refused is not None:
             self.scheduler.forget(record.id)
         # What is published while settling is looked at when that is done.
         if self._conditions.awaited and not self._settling:
             self._conditions.look()
 
-    def _examined(self, record: TaskRecord, outcome: AttemptOutcome) -> AttemptOutcome:
+    def _examined(self, record: Job, outcome: AttemptOutcome) -> AttemptOutcome:
         if outcome.measures.peak_memory_mb is not None:
-            self._learned.observe(str(record.job.task.task_type), outcome.measures.peak_memory_mb)
+            self._learned.observe(record.type_name, outcome.measures.peak_memory_mb)
         if isinstance(outcome, Returned):
             outcome = self._within_limit(record, outcome)
         if isinstance(outcome, Returned) and self.journal is not None:
             outcome = self.journal.examined(record, outcome)
         return outcome
 
-    def _within_limit(self, record: TaskRecord, outcome: Returned) -> AttemptOutcome:
+    def _within_limit(self, record: Job, outcome: Returned) -> AttemptOutcome:
         limit = self._config.max_result_bytes
         if outcome.value is None or payload_size(outcome.value, limit) <= limit:
             return outcome
@@ -512,6 +506,6 @@ class Engine:
             self._recovery.type_registered(task_type)
 
 
-def _dependency_results(record: TaskRecord) -> DependencyResults:
-    known = record.dependencies or {}
-    return DependencyResults({item: known[item].job.result for item in record.depends_on})
+def _dependency_results(record: Job) -> DependencyResults:
+    known: Mapping[str, Any] = record.dependencies or {}
+    return DependencyResults({item: known[item].result for item in record.depends_on})

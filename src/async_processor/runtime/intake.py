@@ -12,7 +12,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 
 from ..errors import AsyncProcessorError
-from ..scheduling.records import TaskRecord
+from .job import Job
 
 
 class Waiting:
@@ -20,7 +20,7 @@ class Waiting:
 
     __slots__ = ("future", "record")
 
-    def __init__(self, record: TaskRecord, future: asyncio.Future[None]) -> None:
+    def __init__(self, record: Job, future: asyncio.Future[None]) -> None:
         self.record = record
         self.future = future
 
@@ -38,7 +38,7 @@ class Intake:
 
     __slots__ = ("_accept", "_by_id", "_has_room_for", "_heap", "_order", "size")
 
-    def __init__(self, has_room_for: Callable[[str], bool], accept: Callable[[TaskRecord], None]) -> None:
+    def __init__(self, has_room_for: Callable[[str], bool], accept: Callable[[Job], None]) -> None:
         self._has_room_for = has_room_for
         self._accept = accept
         self._heap: list[tuple[int, int, Waiting]] = []
@@ -47,7 +47,7 @@ class Intake:
         self._order = 0
         self.size = 0
 
-    async def wait(self, record: TaskRecord) -> None:
+    async def wait(self, record: Job) -> None:
         """Return once the task is taken in.
 
         Raises:
@@ -79,7 +79,7 @@ class Intake:
         self._let_in(waiting)
         return True
 
-    def refuse_all(self, error: Callable[[TaskRecord], AsyncProcessorError]) -> None:
+    def refuse_all(self, error: Callable[[Job], AsyncProcessorError]) -> None:
         """Send everybody away."""
         for waiting in [item for group in self._by_id.values() for item in group]:
             if not waiting.future.done():

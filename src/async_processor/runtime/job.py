@@ -1,4 +1,4 @@
-"""What the engine keeps beside the scheduler's record of a task, and how a task becomes a record."""
+"""The scheduler's record of a task with what the engine keeps of it, and how a task becomes one."""
 
 from __future__ import annotations
 
@@ -18,15 +18,25 @@ from ..scheduling.routing import Hints, route
 from .sizes import payload_size
 
 
-class Job:
-    """The running side of a task: its function, its context, who waits for it, its result.
+class Job(TaskRecord):
+    """A record with the running side of a task: its function, its context, who waits for it, its result.
 
-    Once the result is there, task, function and context are let go: results are kept for long, payloads are not.
+    One object for both: there may be a million, and the garbage collector looks at each. The scheduler does not know of
+    what is added here. Once the result is there, task, function and context are let go: results are kept for long,
+    payloads are not.
+
+    Attributes:
+        task, task_type: as submitted; ``type_name`` is the type as plain text, which is what observers group by.
+        spec: its function; None as long as none is registered for the type of a task from the store.
+        variables: the submitter's context variables; None for none.
+        entry: what the journal knows of the task; None without a journal.
+        waiters: futures of those who wait for the result; None for nobody.
+        result: how it ended; None before.
     """
 
     __slots__ = ("entry", "result", "spec", "task", "task_type", "type_name", "variables", "waiters")
 
-    def __init__(
+    def carry(
         self,
         task_type: ProcessingType | str,
         task: ProcessingTask | None = None,
@@ -34,14 +44,13 @@ class Job:
         variables: contextvars.Context | None = None,
         entry: Any = None,
     ) -> None:
+        """Take on what is run. Once, before the scheduler has the record."""
+        # No constructor of its own: to hand the record's many arguments on costs more than all that is done here.
         self.task = task
         self.task_type = task_type
-        # Type names are strings, or members of a string enum: the plain text is what observers group by.
         self.type_name = str(task_type)
-        # None as long as no function is registered for the type of a task from the store.
         self.spec = spec
         self.variables = variables
-        # What the journal knows of the task; None without a journal.
         self.entry = entry
         self.waiters: list[asyncio.Future[TaskResult]] | None = None
         self.result: TaskResult | None = None
@@ -86,7 +95,7 @@ class JobFactory:
         self._config = config
         self._learned = learned
 
-    def make(self, task: ProcessingTask, entry: Callable[[ProcessingTask], Any] | None = None) -> TaskRecord:
+    def make(self, task: ProcessingTask, entry: Callable[[ProcessingTask], Any] | None = None) -> Job:
         """Check a task and put everything together.
 
         Args:
@@ -110,7 +119,7 @@ class JobFactory:
         variables = contextvars.copy_context() or None
         return self._record(task, spec, variables, None if entry is None else entry(task))
 
-    def restore(self, task: ProcessingTask, entry: Any) -> TaskRecord:
+    def restore(self, task: ProcessingTask, entry: Any) -> Job:
         """The record of a task that was accepted in an earlier run; without ``spec`` if its type is not registered.
 
         It was accepted, so its payload is not judged anew: one that cannot be used fails when it runs.
@@ -118,19 +127,18 @@ class JobFactory:
         registered = self._registry.get(task.task_type) is not None
         return self._record(task, self._spec_of(task) if registered else None, None, entry)
 
-    def registered(self, record: TaskRecord) -> tuple[LaneName, float | None]:
+    def registered(self, job: Job) -> tuple[LaneName, float | None]:
         """The type of a restored task has a function now: lane, and memory to set aside."""
-        job: Job = record.job
-        assert job.task is not None, f"{record} has ended"  # noqa: S101 - the caller asks for those that wait
+        assert job.task is not None, f"{job} has ended"  # noqa: S101 - the caller asks for those that wait
         job.spec = self._spec_of(job.task)
         return self._place(job.task, job.spec)
 
     def _record(
         self, task: ProcessingTask, spec: ProcessorSpec | None, variables: contextvars.Context | None, entry: Any
-    ) -> TaskRecord:
+    ) -> Job:
         # Where a task runs whose function is not known yet is found out when it is; see ``registered``.
         lane, memory_mb = (LaneName.ASYNC, None) if spec is None else self._place(task, spec)
-        return TaskRecord(
+        job = Job(
             task.id,
             lane=lane,
             priority=task.priority,
@@ -142,8 +150,9 @@ class JobFactory:
                 self._config.dependency_timeout_s if task.dependency_timeout is None else task.dependency_timeout
             ),
             memory_mb=memory_mb,
-            job=Job(task.task_type, task, spec, variables, entry),
         )
+        job.carry(task.task_type, task, spec, variables, entry)
+        return job
 
     def _place(self, task: ProcessingTask, spec: ProcessorSpec) -> tuple[LaneName, float | None]:
         memory_intensive = task.memory_intensive or spec.memory_intensive

@@ -23,7 +23,6 @@ from ..errors import AsyncProcessorError, InvalidTaskError, UnserializableError
 from ..figures import StoreStatistics
 from ..model import ProcessingTask, TaskResult
 from ..outcome import ErrorInfo, Raised, Returned
-from ..scheduling.records import TaskRecord
 from ..storage.base import (
     AttemptRetried,
     AttemptStarted,
@@ -38,14 +37,15 @@ from ..storage.base import (
 )
 from ..storage.codec import encode_value
 from ..storage.task_codec import encode_outcome, encode_task
+from .job import Job
 
 logger = logging.getLogger("async_processor.store")
 
 # What is told once a change is kept. Each is bound by ``partial`` and not by a closure: a closure takes a cell for
 # each name, and what the garbage collector has to look at for each task is a large part of what a task costs.
-Accepted = Callable[[TaskRecord, AsyncProcessorError | None], None]
-Begin = Callable[[TaskRecord, int], None]
-Publish = Callable[[TaskRecord, TaskResult], None]
+Accepted = Callable[[Job, AsyncProcessorError | None], None]
+Begin = Callable[[Job, int], None]
+Publish = Callable[[Job, TaskResult], None]
 
 PROGRESS_INTERVAL_S = 1.0
 # Of each task that waits or runs its acceptance, a start and an end may be on their way to the disk at once. Only what
@@ -101,7 +101,7 @@ class Journal:
         self._config = config
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._starting: dict[int, TaskRecord] = {}
+        self._starting: dict[int, Job] = {}
         self._finishing = 0
         self._max_pending = CHANGES_PER_TASK * capacity
         self._looked = self._wall = float("-inf")
@@ -162,9 +162,9 @@ class Journal:
             )
         return Entry(encoded)
 
-    def accept(self, record: TaskRecord, told: Accepted) -> None:
+    def accept(self, record: Job, told: Accepted) -> None:
         """Write that a task was handed in; ``told`` whether it is kept."""
-        entry: Entry = record.job.entry
+        entry: Entry = record.entry
         assert entry.encoded is not None, f"{record} is accepted twice"  # noqa: S101 - the scheduler refuses that
         entry.row = self._store.new_row()
         change = TaskAccepted(entry.row, entry.encoded)
@@ -172,8 +172,8 @@ class Journal:
         self._store.write(change, partial(self._accepted, record, told))
 
     @staticmethod
-    def _accepted(record: TaskRecord, told: Accepted, error: AsyncProcessorError | None) -> None:
-        entry: Entry = record.job.entry
+    def _accepted(record: Job, told: Accepted, error: AsyncProcessorError | None) -> None:
+        entry: Entry = record.entry
         entry.stored, entry.refused = True, error
         try:
             told(record, error)
@@ -183,13 +183,13 @@ class Journal:
                 if not waiter.done():
                     waiter.set_result(None)
 
-    async def until_stored(self, record: TaskRecord) -> None:
+    async def until_stored(self, record: Job) -> None:
         """Return once a task is kept.
 
         Raises:
             AsyncProcessorError: it is not, and why.
         """
-        entry: Entry | None = record.job.entry
+        entry: Entry | None = record.entry
         if entry is None:
             return  # it has ended since, and its end is kept
         if not entry.stored:
@@ -204,10 +204,10 @@ class Journal:
 
     # ---- attempts
 
-    def start(self, record: TaskRecord, token: int, begin: Begin) -> None:
+    def start(self, record: Job, token: int, begin: Begin) -> None:
         """Write that an attempt starts, then ``begin`` it; not if ``withdraw`` comes first."""
         self._starting[token] = record
-        change = AttemptStarted(record.job.entry.row, record.attempt, self._now())
+        change = AttemptStarted(record.entry.row, record.attempt, self._now())
         self._store.write(change, partial(self._started, token, begin))
 
     def _started(self, token: int, begin: Begin, error: AsyncProcessorError | None) -> None:
@@ -220,18 +220,18 @@ class Journal:
         """Do not begin this attempt. Whether it had not begun."""
         return self._starting.pop(token, None) is not None
 
-    def retried(self, record: TaskRecord, delay: float, error: ErrorInfo) -> None:
+    def retried(self, record: Job, delay: float, error: ErrorInfo) -> None:
         """Write that an attempt failed and another is due."""
         due = self._now() + delay
-        self._store.write(AttemptRetried(record.job.entry.row, record.attempt, due, error.message))
+        self._store.write(AttemptRetried(record.entry.row, record.attempt, due, error.message))
 
-    def cancelling(self, record: TaskRecord) -> None:
+    def cancelling(self, record: Job) -> None:
         """Write that a running task was asked to end for good."""
-        self._store.write(CancelRequested(record.job.entry.row))
+        self._store.write(CancelRequested(record.entry.row))
 
-    def progressed(self, record: TaskRecord, fraction: float, message: str) -> None:
+    def progressed(self, record: Job, fraction: float, message: str) -> None:
         """Write how far a task is, now and then."""
-        entry: Entry = record.job.entry
+        entry: Entry = record.entry
         now = self._clock.monotonic()
         if now - entry.progress_at >= PROGRESS_INTERVAL_S:
             entry.progress_at = now
@@ -239,7 +239,7 @@ class Journal:
 
     # ---- ends
 
-    def examined(self, record: TaskRecord, outcome: Returned) -> Returned | Raised:
+    def examined(self, record: Job, outcome: Returned) -> Returned | Raised:
         """Put a result into bytes; a result that cannot be kept is a failure that no retry can mend."""
         try:
             value = encode_value(outcome.value, "result")
@@ -247,12 +247,12 @@ class Journal:
             return _unkept(record, outcome, "UnserializableError", error.message)
         if len(value) > self._config.max_result_bytes + SLACK_BYTES:
             return _unkept(record, outcome, "SizeLimitError", f"it takes {len(value):,} bytes, over max_result_bytes")
-        record.job.entry.value = value
+        record.entry.value = value
         return outcome
 
-    def finish(self, record: TaskRecord, result: TaskResult, publish: Publish) -> None:
+    def finish(self, record: Job, result: TaskResult, publish: Publish) -> None:
         """Write how a task ended, then ``publish`` its result."""
-        entry: Entry = record.job.entry
+        entry: Entry = record.entry
         if entry.refused is not None or record.left:
             if record.left and record.attempt:
                 self._store.write(HandedBack(entry.row))
@@ -261,16 +261,14 @@ class Journal:
         self._finishing += 1
         self._store.write(_end_of(record, result), partial(self._finished, record, result, publish))
 
-    def _finished(
-        self, record: TaskRecord, result: TaskResult, publish: Publish, error: AsyncProcessorError | None
-    ) -> None:
+    def _finished(self, record: Job, result: TaskResult, publish: Publish, error: AsyncProcessorError | None) -> None:
         self._finishing -= 1
         if error is not None:
             logger.error("the end of task %s could not be stored, it will run again: %s", record.id, error)
         publish(record, result)
         if error is None:
             # A result is remembered for long. What the journal knew of its task is of no use any more.
-            record.job.entry = None
+            record.entry = None
 
     def end_stored(self, stored: StoredTask, result: TaskResult) -> None:
         """Write the end of a task that is in the store and cannot be taken up."""
@@ -286,8 +284,8 @@ class Journal:
         return self._wall + (now - self._looked)
 
 
-def _end_of(record: TaskRecord, result: TaskResult) -> TaskFinished:
-    entry: Entry = record.job.entry
+def _end_of(record: Job, result: TaskResult) -> TaskFinished:
+    entry: Entry = record.entry
     # The result of an attempt that was stopped may have come too late: only what completed has one.
     value, entry.value = (entry.value if result.ok else None), None
     return TaskFinished(
@@ -299,6 +297,6 @@ def _seconds(time: datetime) -> float:
     return time.timestamp()
 
 
-def _unkept(record: TaskRecord, outcome: Returned, kind: str, why: str) -> Raised:
+def _unkept(record: Job, outcome: Returned, kind: str, why: str) -> Raised:
     message = f"task {record.id!r}: the result cannot be stored: {why}"
     return Raised(ErrorInfo(type_name=kind, message=message, permanent=True), outcome.measures)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, cast
 
 from ..model import TaskResult, TaskStatus
 from ..outcome import NO_MEASURES, Measures, Returned
-from ..scheduling.records import TaskRecord
 from .job import Job
 
 _NO_DETAILS: Mapping[str, float] = {}
@@ -30,9 +29,9 @@ class _Draft:
         def __setattr__(self, name: str, value: object) -> None: ...
 
 
-def make_result(record: TaskRecord, job: Job, completed_at: datetime) -> TaskResult:
+def make_result(record: Job, completed_at: datetime) -> TaskResult:
     """The one result of a task that has just ended."""
-    task = job.task
+    task = record.task
     assert task is not None, f"{record} is published twice"  # noqa: S101 - the scheduler promises one Finish
     error, outcome, status = record.error, record.outcome, record.status
     made = _Draft()
@@ -63,7 +62,7 @@ def kept_for_later(result: TaskResult) -> TaskResult:
     return replace(result, error=f"{result.error}; it stays in the store and goes on at the next start")
 
 
-def run_time(record: TaskRecord) -> float:
+def run_time(record: Job) -> float:
     """Seconds that the last attempt ran; 0.0 if none started."""
     if record.started_at is None or record.ended_at is None:
         return 0.0

@@ -10,10 +10,9 @@ from ..clock import Clock
 from ..errors import AsyncProcessorError, ProcessorNotRunningError, QueueFullError
 from ..model import ProcessingTask
 from ..outcome import ErrorInfo
-from ..scheduling.records import TaskRecord
 from ..scheduling.scheduler import Scheduler
 from .intake import Intake
-from .job import JobFactory
+from .job import Job, JobFactory
 from .keys import IdempotencyKeys, RepeatedKeyError
 from .memory_watch import MemoryWatch
 from .telling import Teller
@@ -129,7 +128,7 @@ class Reception:
             raise
         return record.id
 
-    def _prepare(self, task: ProcessingTask) -> TaskRecord:
+    def _prepare(self, task: ProcessingTask) -> Job:
         if self._closed_because is not None or not self._opened.done():
             raise self._not_running(getattr(task, "id", None))
         record = self._jobs.make(task, None if self._journal is None else self._journal.entry)
@@ -137,9 +136,10 @@ class Reception:
             self.keys.refuse_repeated(task.idempotency_key)
         return record
 
-    def _accept(self, record: TaskRecord) -> None:
+    def _accept(self, record: Job) -> None:
         """Hand a record to the scheduler, and after it those that it waits for and that wait for room."""
-        key = record.job.task.idempotency_key
+        task = record.task
+        key = None if task is None else task.idempotency_key
         if key is not None:
             self.keys.refuse_repeated(key)
         self._scheduler.submit(record, self._clock.monotonic())
@@ -171,7 +171,7 @@ class Reception:
         if not self.closed:
             self._settle()
 
-    async def _wait_for_room(self, record: TaskRecord) -> None:
+    async def _wait_for_room(self, record: Job) -> None:
         try:
             await self.waiting.wait(record)
         except asyncio.CancelledError:
@@ -179,7 +179,7 @@ class Reception:
             self._cancel_unseen(record)
             raise
 
-    def _cancel_unseen(self, record: TaskRecord) -> None:
+    def _cancel_unseen(self, record: Job) -> None:
         """Cancel a task whose submitter was cancelled, if it was taken in after all."""
         if self._scheduler.find(record.id) is record:
             self._scheduler.cancel(record.id, self._clock.monotonic())
@@ -187,21 +187,21 @@ class Reception:
 
     # ---- what the store says
 
-    def _on_stored(self, record: TaskRecord, error: AsyncProcessorError | None) -> None:
+    def _on_stored(self, record: Job, error: AsyncProcessorError | None) -> None:
         if error is None:
             self._tell.submitted(record)
             return
-        if record.job.entry.key is not None:
-            self.keys.forget([record.job.entry.key])
+        if record.entry.key is not None:
+            self.keys.forget([record.entry.key])
         refusal = ErrorInfo(
             type_name=type(error).__name__, message=f"task {record.id!r} was not accepted: {error}"
         )  # fmt: skip
         self._scheduler.cancel(record.id, self._clock.monotonic(), refusal)
-        if record.job.result is not None:
+        if record.result is not None:
             self._scheduler.forget(record.id)
         self._settle()
 
-    async def _until_stored(self, journal: Journal, record: TaskRecord) -> None:
+    async def _until_stored(self, journal: Journal, record: Job) -> None:
         try:
             await journal.until_stored(record)
         except asyncio.CancelledError:
@@ -210,8 +210,8 @@ class Reception:
 
     async def _first_of(self, repeated: RepeatedKeyError) -> str:
         """The id of the task that came first with a key, once it is kept."""
-        first = self._scheduler.find(repeated.first_id)
-        if first is not None and self._journal is not None and first.job.entry is not None:
+        first: Job | None = self._scheduler.find(repeated.first_id)
+        if first is not None and self._journal is not None and first.entry is not None:
             await self._journal.until_stored(first)
         return repeated.first_id
 

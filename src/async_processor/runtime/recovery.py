@@ -17,7 +17,6 @@ from ..config import ProcessorConfig
 from ..errors import StoreError, StoreFormatError
 from ..model import TaskPriority, TaskResult, TaskStatus, parse_task_type
 from ..outcome import ErrorInfo
-from ..scheduling.records import TaskRecord
 from ..scheduling.scheduler import Scheduler
 from ..storage.base import StoredTask
 from ..storage.task_codec import RestoredTask, decode_result, decode_task
@@ -64,7 +63,7 @@ class Recovery:
         self._clock = clock
         self._settle = settle
         self._lookup = DependencyLookup(journal, self._known, self.remember, faults)
-        self._held: dict[str, list[TaskRecord]] = {}
+        self._held: dict[str, list[Job]] = {}
 
     async def run(self) -> int:
         """Take up everything; how many tasks that were.
@@ -122,7 +121,7 @@ class Recovery:
         if stored.due is not None:
             # However the clock was set meanwhile, a backoff lasts no longer than the longest there is.
             record.not_before = now + min(max(0.0, stored.due - wall), 2 * self._config.retry_max_s)
-        held_for = None if record.job.spec is not None else self._config.registration_timeout_s
+        held_for = None if record.spec is not None else self._config.registration_timeout_s
         if held_for is not None:
             self._held.setdefault(stored.task.task_type, []).append(record)
         self._scheduler.submit(record, now, waited=waited, held_for=held_for)
@@ -138,7 +137,7 @@ class Recovery:
 
     # ---- what is found out later
 
-    def look_up_dependencies(self, record: TaskRecord) -> None:
+    def look_up_dependencies(self, record: Job) -> None:
         """Look for what a task waits for and the scheduler does not know: it may have ended in an earlier run."""
         if record.depends_on:
             known = record.dependencies or {}
@@ -155,10 +154,10 @@ class Recovery:
         self._settle()
 
     def _remember(self, result: TaskResult) -> None:
-        job = Job(result.task_type)
-        job.result = result
         error = None if result.ok else ErrorInfo(type_name=result.error_type or "", message=result.error or "")
-        record = TaskRecord(result.task_id, priority=result.priority, job=job)
+        record = Job(result.task_id, priority=result.priority)
+        record.carry(result.task_type)
+        record.result = result
         self._scheduler.remember(record, result.status, error, self._clock.monotonic())
 
     def type_registered(self, task_type: str) -> None:

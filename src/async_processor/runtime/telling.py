@@ -27,7 +27,7 @@ from ..monitoring.observer import (
     TaskSubmitted,
 )
 from ..outcome import NO_MEASURES, AttemptOutcome, ErrorInfo, Returned
-from ..scheduling.records import TaskRecord
+from .job import Job
 
 logger = logging.getLogger("async_processor.engine")
 
@@ -42,21 +42,21 @@ class Teller:
         self._hub = hub
         self._clock = clock
 
-    def submitted(self, record: TaskRecord) -> None:
+    def submitted(self, record: Job) -> None:
         """A task was accepted."""
         if self._hub.task_submitted:
             self._hub.task_submitted(
-                TaskSubmitted(record.id, record.job.type_name, _PRIORITIES[record.priority], record.submitted_at)
+                TaskSubmitted(record.id, record.type_name, _PRIORITIES[record.priority], record.submitted_at)
             )
 
-    def attempt_started(self, record: TaskRecord) -> None:
+    def attempt_started(self, record: Job) -> None:
         """An attempt took a slot."""
         if self._hub.attempt_started:
             at = record.ready_at if record.started_at is None else record.started_at
             self._hub.attempt_started(
                 AttemptStarted(
                     record.id,
-                    record.job.type_name,
+                    record.type_name,
                     _PRIORITIES[record.priority],
                     record.lane,
                     record.slot or "",
@@ -66,14 +66,14 @@ class Teller:
                 )
             )
 
-    def attempt_ended(self, record: TaskRecord, outcome: AttemptOutcome | None, now: float) -> None:
+    def attempt_ended(self, record: Job, outcome: AttemptOutcome | None, now: float) -> None:
         """An attempt left its slot; without an outcome it was given up."""
         if self._hub.attempt_ended:
             measures = NO_MEASURES if outcome is None else outcome.measures
             self._hub.attempt_ended(
                 AttemptEnded(
                     record.id,
-                    record.job.type_name,
+                    record.type_name,
                     record.lane,
                     record.slot or "",
                     record.attempt,
@@ -88,12 +88,12 @@ class Teller:
                 )
             )
 
-    def retried(self, record: TaskRecord, delay: float, error: ErrorInfo) -> None:
+    def retried(self, record: Job, delay: float, error: ErrorInfo) -> None:
         """An attempt failed, another is due."""
         logger.info(
             "task %s (%s) failed attempt %d with %s; next in %.2f s",
             record.id,
-            record.job.type_name,
+            record.type_name,
             record.attempt,
             error.type_name,
             delay,
@@ -101,21 +101,21 @@ class Teller:
         if self._hub.task_retried:
             at = self._clock.monotonic()
             self._hub.task_retried(
-                TaskRetried(record.id, record.job.type_name, record.attempt, delay, error.type_name, at)
+                TaskRetried(record.id, record.type_name, record.attempt, delay, error.type_name, at)
             )  # fmt: skip
 
-    def progress(self, record: TaskRecord, fraction: float, message: str) -> None:
+    def progress(self, record: Job, fraction: float, message: str) -> None:
         """A running task said how far it is."""
         if self._hub.task_progress:
             self._hub.task_progress(TaskProgress(record.id, fraction, message, self._clock.monotonic()))
 
-    def finished(self, record: TaskRecord, result: TaskResult) -> None:
+    def finished(self, record: Job, result: TaskResult) -> None:
         """A task ended; its job has let go of everything but the result."""
         if self._hub.task_finished:
             self._hub.task_finished(
                 TaskFinished(
                     record.id,
-                    record.job.type_name,
+                    record.type_name,
                     _PRIORITIES[record.priority],
                     result.status,
                     record.attempt,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from ..model import LaneName, TaskPriority
 from .admission import LaneAdmission, MemoryBudget
@@ -25,12 +26,12 @@ class Questions:
     _ready: int
     _backoff: int
 
-    def find(self, task_id: str) -> TaskRecord | None:
-        """The record of a task that is known."""
+    def find(self, task_id: str) -> Any:
+        """The record of a task that is known, of the class of which it was submitted; None if none is."""
         return self._graph.records.get(task_id)
 
-    def running_record(self, token: int) -> TaskRecord | None:
-        """The record whose attempt carries this token; None if that attempt has ended or was given up."""
+    def running_record(self, token: int) -> Any:
+        """The record whose attempt carries this token, as ``find``; None if that attempt has ended or was given up."""
         return self._running.get(token)
 
     def records(self) -> Iterable[TaskRecord]:

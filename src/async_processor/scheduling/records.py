@@ -13,9 +13,11 @@ from .lifecycle import FINAL_STATUS, FINISHED, NEXT, WAITING, Phase, Step, illeg
 class TaskRecord:
     """One task inside the scheduler. Fields change only in ``scheduling/``; others read.
 
+    A caller may submit records of a class of its own, derived from this one, and gets them back as they are: in
+    commands and by ``Scheduler.find``.
+
     Attributes:
         id: the task's id.
-        job: whatever the caller wants to find again; never looked at here.
         lane: where its attempts run.
         priority: as submitted. ``urgency`` is the priority it has now: the most urgent among its own and
             those of all tasks that wait for it.
@@ -54,7 +56,6 @@ class TaskRecord:
         "first_started_at",
         "held_for",
         "id",
-        "job",
         "lane",
         "left",
         "lent",
@@ -90,10 +91,8 @@ class TaskRecord:
         run_anyway: bool = False,
         dependency_timeout: float = 300.0,
         memory_mb: float | None = None,
-        job: Any = None,
     ) -> None:
         self.id = task_id
-        self.job = job
         self.lane = lane
         # Plain integers compare several times faster than enum members, and the heap does little else.
         self.priority = int(priority)
@@ -167,17 +166,20 @@ class TaskRecord:
         return f"<TaskRecord {self.id} {self.phase.name} {self.status} attempt {self.attempt} urgency {self.urgency}>"
 
 
+# The record of a command is of the class of which it was submitted.
+
+
 class Start(NamedTuple):
     """Begin an attempt of this task in ``record.slot`` under ``record.token``."""
 
-    record: TaskRecord
+    record: Any
     token: int
 
 
 class Stop(NamedTuple):
     """Ask the attempt to end."""
 
-    record: TaskRecord
+    record: Any
     token: int
     reason: StopReason
 
@@ -185,20 +187,20 @@ class Stop(NamedTuple):
 class Abandon(NamedTuple):
     """The attempt did not end: give it up and replace its slot."""
 
-    record: TaskRecord
+    record: Any
     token: int
 
 
 class Finish(NamedTuple):
     """The task has ended: publish its result, once."""
 
-    record: TaskRecord
+    record: Any
 
 
 class Retried(NamedTuple):
     """An attempt failed with ``error``; another is due in ``delay`` seconds."""
 
-    record: TaskRecord
+    record: Any
     delay: float
     error: ErrorInfo
 

@@ -165,7 +165,7 @@ class Scheduler(Questions):
 
     def release(self, task_id: str, lane: LaneName, memory_mb: float | None, now: float) -> None:
         """A held task need not wait for this any more, and it is known now where it runs."""
-        record = self.find(task_id)
+        record: TaskRecord | None = self.find(task_id)
         if record is not None and record.held_for is not None and record.phase is WAITING:
             record.held_for = None
             record.lane, record.memory_mb = lane, memory_mb
@@ -186,7 +186,7 @@ class Scheduler(Questions):
 
     def forget(self, task_id: str) -> None:
         """Remember an ended task no longer; its id counts as never submitted from now on."""
-        record = self.find(task_id)
+        record: TaskRecord | None = self.find(task_id)
         if record is not None and record.finished:
             self._ended.drop(record)
 
@@ -215,7 +215,7 @@ class Scheduler(Questions):
         Args:
             error: why, if not because a caller wants it.
         """
-        record = self.find(task_id)
+        record: TaskRecord | None = self.find(task_id)
         if record is None or record.finished or record.stop_reason in (StopReason.CANCELLED, StopReason.SHUTDOWN):
             return []
         cancelled = [task_id]
