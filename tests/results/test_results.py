@@ -7,13 +7,15 @@ import sys
 import types
 import typing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from async_processor.config import ProcessorConfig
+from async_processor import AdvancedAsyncProcessor, ProcessingTask, TaskContext, create_task
+from async_processor.config import AIConfig, ProcessorConfig
 from async_processor.errors import (
     InvalidResultError,
     PermanentError,
@@ -25,6 +27,7 @@ from async_processor.model import ProcessingType, TaskResult, TaskStatus
 from async_processor.processors.builtin import builtin_registry
 from async_processor.results import (
     RESULT_CLASSES,
+    AIResponseResult,
     AudioEnhancementResult,
     AudioTranscriptionResult,
     ChatEmotionResult,
@@ -163,6 +166,41 @@ def test_a_result_is_read_as_its_class():
     assert start == 0.1
     assert heard.as_dict() == HEARD
     assert list(heard.as_dict()) == list(HEARD)
+
+
+async def test_a_result_is_read_after_a_restart_as_before_it(tmp_path: Path):
+    settings = ProcessorConfig(ai=AIConfig(provider="scripted"))
+    task = create_task(ProcessingType.AI_RESPONSE, {"prompt": "Hello teddy"})
+    async with AdvancedAsyncProcessor(config=settings, store=str(tmp_path / "tasks.db")) as processor:
+        await processor.submit_task(task)
+        before = await processor.wait_for_task(task.id, timeout=30.0)
+
+    async with AdvancedAsyncProcessor(config=settings, store=str(tmp_path / "tasks.db")) as processor:
+        after = await processor.get_task_result(task.id)
+
+    assert after is not None
+    reply = AIResponseResult.of(after)
+    assert reply == AIResponseResult.of(before)
+    assert reply.moderation.passed
+    assert reply.as_dict() == before.result
+
+
+async def test_a_function_reads_what_it_depends_on():
+    async def shout(_task: ProcessingTask, context: TaskContext) -> str:
+        told = context.dependencies.first(ProcessingType.AI_RESPONSE)
+        return AIResponseResult.from_dict(told).response.upper()
+
+    async with AdvancedAsyncProcessor(config=ProcessorConfig(ai=AIConfig(provider="scripted"))) as processor:
+        processor.register_processor("shout", shout)
+        reply = create_task(ProcessingType.AI_RESPONSE, {"prompt": "Hello teddy"})
+        task = create_task("shout", depends_on=[reply.id])
+        await processor.submit_task(reply)
+        await processor.submit_task(task)
+        shouted = (await processor.wait_for_task(task.id, timeout=30.0)).unwrap()
+        said = AIResponseResult.of(await processor.wait_for_task(reply.id, timeout=30.0))
+
+    assert said.response
+    assert shouted == said.response.upper()
 
 
 def test_the_type_of_the_task_tells_the_class():

@@ -26,6 +26,8 @@ _PLACE = re.compile(r"(?P<problem>.*?)(?: - at (?P<inside>`key` in )?`\$\.?(?P<p
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 _BYTES = (bytes, bytearray, memoryview)  # as they are: a text is not decoded into any
 
+_SIMPLE = frozenset({str, int, float, bool, bytes, type(None)})
+
 
 class Record:
     """A part of a result with fixed keys. The classes below it are frozen dataclasses."""
@@ -34,10 +36,11 @@ class Record:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain data, as a task results in it. Bytes and a user's own data are not copied."""
-        names, values, optional = _layout(type(self))  # type: ignore[arg-type]  # mypy takes a class for unhashable
-        plain = dict(zip(names, values(self), strict=True))
-        for name, value in plain.items():
-            if type(value) is tuple or isinstance(value, Record):
+        names, get_values, optional = _layout(type(self))  # type: ignore[arg-type]  # mypy takes a class for unhashable
+        values = get_values(self)
+        plain = dict(zip(names, values, strict=True))
+        if not _SIMPLE.issuperset(map(type, values)):  # of most of a thousand points or words this is all to ask
+            for name, value in plain.items():
                 plain[name] = _plain(value)
         for name in optional:
             if plain[name] is None and self._lacks(name):
