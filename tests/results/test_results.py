@@ -171,11 +171,11 @@ def test_a_result_is_read_as_its_class():
 async def test_a_result_is_read_after_a_restart_as_before_it(tmp_path: Path):
     settings = ProcessorConfig(ai=AIConfig(provider="scripted"))
     task = create_task(ProcessingType.AI_RESPONSE, {"prompt": "Hello teddy"})
-    async with AdvancedAsyncProcessor(config=settings, store=str(tmp_path / "tasks.db")) as processor:
+    async with AdvancedAsyncProcessor(config=settings, store=f"sqlite:///{tmp_path}/tasks.db") as processor:
         await processor.submit_task(task)
         before = await processor.wait_for_task(task.id, timeout=30.0)
 
-    async with AdvancedAsyncProcessor(config=settings, store=str(tmp_path / "tasks.db")) as processor:
+    async with AdvancedAsyncProcessor(config=settings, store=f"sqlite:///{tmp_path}/tasks.db") as processor:
         after = await processor.get_task_result(task.id)
 
     assert after is not None

@@ -22,7 +22,7 @@ OPTIONAL = {"optional": True}
 """Metadata of a field whose key the plain dict may lack. Its default is None, and so it reads where there is none."""
 
 # Where msgspec says that something is wrong, at the end of its message.
-_PLACE = re.compile(r"(?P<problem>.*?)(?: - at (?P<inside>`key` in )?`\$\.?(?P<path>.*)`)?", re.DOTALL)
+_PLACE = re.compile(r"(?P<problem>.*?)(?: - at (?:`key` in )?`\$\.?(?P<path>.*)`)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 _BYTES = (bytes, bytearray, memoryview)  # as they are: a text is not decoded into any
 
