@@ -21,7 +21,7 @@ MODULES = load_modules()
 # Imports run from a higher layer to a lower one, never back. Within a layer they run without cycles; the packages of
 # the layer `SEPARATE` do not know each other at all.
 LAYERS = (
-    ("errors", "model", "clock", "outcome", "figures", "profile"),
+    ("errors", "model", "clock", "outcome", "figures", "profile", "results"),
     ("config", "context"),
     ("scheduling", "execution", "storage", "monitoring", "processors"),
     ("runtime",),

@@ -33,6 +33,7 @@ MODULE_PAGES = {
     "monitoring": "docs/monitoring.md",
     "processor": "docs/modules/processor.md",
     "processors": "docs/modules/processors.md",
+    "results": "docs/modules/results.md",
     "server": "docs/server.md",
     "task_manager": "docs/modules/task_manager.md",
     "testing": "docs/modules/testing.md",

@@ -21,6 +21,7 @@
     │   └── TaskCancelledError
     ├── PermanentError                              an attempt failed in a way that no retry can mend
     │   ├── InvalidPayloadError       (ValueError)  the payload is wrong; refused at submit if its form tells
+    │   ├── InvalidResultError        (ValueError)  a result is not of the form that it is read as
     │   ├── ProcessorNotAvailableError              nothing is registered for the type, or it cannot run here
     │   ├── AuthenticationError                     a provider refused the credentials
     │   ├── UnserializableError       (TypeError)   something cannot cross to a process, or be kept in a store
@@ -160,6 +161,14 @@ class InvalidPayloadError(PermanentError, ValueError):
 
     Raised at submit by a built-in type whose schema the payload breaks; what shows only when it is used fails the task.
     """
+
+    def __init__(self, message: str, *, field: str | None = None, task_id: str | None = None) -> None:
+        super().__init__(message, task_id=task_id)
+        self.field = field
+
+
+class InvalidResultError(PermanentError, ValueError):
+    """A task's result is not of the form that it is read as. ``field`` says where, as in ``"segments[0].start"``."""
 
     def __init__(self, message: str, *, field: str | None = None, task_id: str | None = None) -> None:
         super().__init__(message, task_id=task_id)

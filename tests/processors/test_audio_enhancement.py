@@ -29,6 +29,7 @@ from tests.processors.recordings import (
     wav,
     white_noise,
 )
+from tests.results.kit import typed
 
 from async_processor import ProcessingType, TaskStatus, create_processor, create_task
 from async_processor.config import ProcessorConfig, SpeechConfig
@@ -47,7 +48,7 @@ def enhance(payload, config=None, progress=None):
     result = func(task, context(task, progress=progress))
     rest = {key: value for key, value in result.items() if key != "audio_data"}
     assert json.loads(json.dumps(rest, allow_nan=False)) == rest
-    return result
+    return typed(task.task_type, result)
 
 
 def enhance_signal(signal, rate=RATE, **fields):

@@ -26,6 +26,7 @@ from tests.processors.recordings import (
     tone,
     white_noise,
 )
+from tests.results.kit import typed
 
 from async_processor.config import ProcessorConfig, SpeechConfig
 from async_processor.errors import InvalidPayloadError
@@ -39,7 +40,7 @@ def transcribe(payload, progress=None):
     task = ProcessingTask(ProcessingType.AUDIO_TRANSCRIPTION, payload)
     result = SPEC.func(task, context(task, progress=progress))
     assert json.loads(json.dumps(result, allow_nan=False)) == result
-    return result
+    return typed(task.task_type, result)
 
 
 @functools.cache

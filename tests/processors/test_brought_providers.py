@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.processors.recordings import RATE, pcm, tone
+from tests.results.kit import ended
 
 from async_processor import AdvancedAsyncProcessor, ProcessorConfig, SpeechConfig, TaskResult, TaskStatus, create_task
 from async_processor.config import EmotionConfig
@@ -111,7 +112,7 @@ async def run(*tasks: tuple[ProcessingType, dict[str, Any]], config: ProcessorCo
         for task_type, payload in tasks:
             task = create_task(task_type, payload, max_retries=0)
             await processor.submit_task(task)
-            results.append(await processor.wait_for_task(task.id, timeout=30.0))
+            results.append(ended(await processor.wait_for_task(task.id, timeout=30.0)))
         return results
 
 

@@ -27,6 +27,7 @@ from tests.processors.recordings import (
     white_noise,
 )
 from tests.processors.test_audio_transcription import JUNK, SOUND
+from tests.results.kit import typed
 
 from async_processor.config import ProcessorConfig
 from async_processor.errors import InvalidPayloadError
@@ -47,7 +48,7 @@ def analyse(payload, transcription=None):
     assert result.keys() == KEYS
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert 0.0 <= result["confidence"] <= 1.0
-    return result
+    return typed(task.task_type, result)
 
 
 def analyse_signal(signal, **fields):

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
+import sys
 import wave
+from dataclasses import fields
+from types import GenericAlias
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from tests.source_code import ROOT
@@ -14,10 +19,15 @@ from async_processor.config import AIConfig
 from async_processor.processors import example_sound
 from async_processor.processors.builtin import builtin_registry
 from async_processor.processors.extras import missing_extra
+from async_processor.results import RESULT_CLASSES, Record
 
 CONFIG = ProcessorConfig(ai=AIConfig(provider="scripted"))
 # Notifications reach people, so they have no example; see tests/processors/notify.
 TYPES = [name for name in builtin_registry(CONFIG).types() if name != "notification"]
+
+
+# The table of DATA_ANALYTICS begins each row with the name of an analysis.
+ANALYSES = ("summary", "group_by", "time_series", "correlation", "outliers", "sql")
 
 
 @pytest.fixture
@@ -43,6 +53,37 @@ async def test_every_function_tells_what_would_do_its_tasks_and_gives_an_example
     page = (ROOT / "docs" / f"{task_type.replace('_', '-')}.md").read_text(encoding="utf-8")
     plain = result.result if isinstance(result.result, dict) and task_type != "custom" else {}
     assert [key for key in plain if f"`{key}`" not in page] == [], "every key of a result is on the page of its type"
+    if task_type in RESULT_CLASSES:
+        typed = RESULT_CLASSES[task_type].of(result)
+        assert typed.as_dict() == result.result
+        assert plain.keys() <= {item.name for item in fields(typed)}, "the class leaves out no key"
+
+
+def parts(kind: type[Record]) -> set[type[Record]]:
+    """A class and those of its variants and parts."""
+    below = [item for item in kind.__subclasses__() if vars(sys.modules[item.__module__]).get(item.__name__) is item]
+    held = [item for hint in get_type_hints(kind).values() for item in records(hint)]
+    return {kind}.union(*map(parts, [*below, *held]))
+
+
+def records(hint: Any) -> list[type[Record]]:
+    if isinstance(hint, type) and not isinstance(hint, GenericAlias) and issubclass(hint, Record):
+        return [hint]
+    return [found for item in get_args(hint) for found in records(item)]
+
+
+@pytest.mark.parametrize("task_type", RESULT_CLASSES)
+def test_the_page_of_a_type_names_its_class_and_every_field_of_it_and_of_its_parts(task_type: str):
+    page = (ROOT / "docs" / f"{task_type.replace('_', '-')}.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Result\n")[2].partition("\n## ")[0]
+    kind = RESULT_CLASSES[task_type]
+    every = parts(kind)
+
+    assert f"{kind.__name__}.of(" in section
+    named = {item.name for part in every for item in fields(part)}
+    assert sorted(name for name in named if not re.search(rf'[`"]{name}[`"]', section)) == []
+    told = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", section, re.MULTILINE)))
+    assert [name for name in told if name not in named and name not in ANALYSES] == [], "the class leaves out no key"
 
 
 @pytest.mark.parametrize(

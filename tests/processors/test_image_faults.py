@@ -19,6 +19,7 @@ import pytest_asyncio
 from PIL import Image
 from tests.processors import pictures as make
 from tests.processors.pictures import opened, saved
+from tests.results.kit import ended
 
 from async_processor import AdvancedAsyncProcessor, ProcessingType, TaskResult, TaskStatus, create_task
 from async_processor.errors import InvalidPayloadError
@@ -37,7 +38,7 @@ async def processor() -> AsyncIterator[AdvancedAsyncProcessor]:
 async def run(processor: AdvancedAsyncProcessor, payload: dict) -> TaskResult:
     task = create_task(ProcessingType.IMAGE_PROCESSING, payload, timeout=TIMEOUT_S)
     await processor.submit_task(task)
-    return await processor.wait_for_task(task.id, timeout=2 * TIMEOUT_S)
+    return ended(await processor.wait_for_task(task.id, timeout=2 * TIMEOUT_S))
 
 
 async def refused_once(processor: AdvancedAsyncProcessor, payload: dict) -> str:

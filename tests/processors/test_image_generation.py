@@ -12,6 +12,7 @@ import pytest
 from tests.processors.ai import server as act
 from tests.processors.pictures import opened
 from tests.processors.test_picture_servers import PICTURE, shows
+from tests.results.kit import ended
 
 from async_processor import AdvancedAsyncProcessor, ProcessingType, ProcessorConfig, TaskResult, TaskStatus, create_task
 from async_processor.config import ImageConfig, ImageGenerationConfig
@@ -46,7 +47,7 @@ async def run(payload: dict, *, retries: int = 0, config: ProcessorConfig | None
         result = await processor.wait_for_task(task.id, timeout=50.0)
         await processor.submit_task(good)
         assert (await processor.wait_for_task(good.id, timeout=50.0)).status is TaskStatus.COMPLETED
-    return result
+    return ended(result)
 
 
 # ---- drawn

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.processors.recordings import RATE, pcm, tone
+from tests.results.kit import ended
 
 from async_processor import AdvancedAsyncProcessor, ProcessingType, ProcessorConfig, SpeechConfig, create_task
 from async_processor.config import AIConfig
@@ -79,7 +80,7 @@ async def say(payload: dict[str, Any], config: ProcessorConfig = CONFIG) -> Task
     async with AdvancedAsyncProcessor(1, 1, 1, config=config, enable_monitoring=False) as processor:
         task = create_task(SPOKEN_ANSWER, payload, max_retries=0)
         await processor.submit_task(task)
-        return await processor.wait_for_task(task.id, timeout=30.0)
+        return ended(await processor.wait_for_task(task.id, timeout=30.0))
 
 
 async def test_a_brought_synthesiser_speaks_and_is_closed():

@@ -16,6 +16,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.results.kit import typed
 
 from async_processor import AdvancedAsyncProcessor, TaskPriority, TaskStatus, create_task
 from async_processor.config import ProcessorConfig, TextConfig
@@ -46,7 +47,7 @@ def analyse(text=None, *results, spec=SPEC, **fields):
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert all((result[name] is None) == (name in result["reasons"]) for name in ANALYSES if name in result)
     _assert_plain(result)
-    return result
+    return typed(task.task_type, result)
 
 
 def _assert_plain(value):

@@ -11,6 +11,7 @@ from ..config import ProcessorConfig
 from ..errors import AsyncProcessorError, ConfigurationError, InvalidPayloadError
 from ..monitoring.observer import Observer
 from ..processor import AdvancedAsyncProcessor
+from ..results import SpokenAnswerResult
 from ..runtime.stores import Durability
 from . import event_loop
 from .exit_code import ExitCode
@@ -100,7 +101,7 @@ def _read(path: Path, max_bytes: int) -> bytes:
 def _report(results: TurnResults, options: TalkOptions) -> ExitCode:
     code = ExitCode.OK if results.ok else ExitCode.FAILED
     answer = None
-    sound = results.speech.result["audio_data"] if results.speech.ok else None
+    sound = SpokenAnswerResult.of(results.speech).audio_data if results.speech.ok else None
     if sound is not None:
         try:
             answer = _written(sound, options.answer)

@@ -1,7 +1,6 @@
 """AI_RESPONSE: a reply to what a child said, or to any prompt.
 
-The result is a dict: ``response``, ``provider``, ``model``, ``tokens_used``, ``generated``, ``offline``,
-``finish_reason``, ``time_to_first_token_s``, ``moderation`` and ``warnings``. See ``docs/ai-response.md``.
+The result is that of ``AIResponseResult``. See ``docs/ai-response.md``.
 """
 
 from __future__ import annotations
@@ -16,10 +15,11 @@ from ..config import AIConfig, ProcessorConfig
 from ..context import TaskContext
 from ..errors import AsyncProcessorError, ConfigurationError
 from ..model import LaneName, ProcessingTask
+from ..results.ai_response import AIResponseResult, Moderation, Stage
 from .chat import ChatModel, ChatReply
 from .chat_providers import Endpoint, choose, open_model
 from .model_names import ending_model, first_current, hosted_model
-from .moderation import Moderation, Moderator, Stage, moderate
+from .moderation import Moderator, fixed_reply, moderate
 from .moderation_providers import open_moderator
 from .per_loop import PerLoop
 from .prompting import check_payload, compose, read_payload
@@ -106,13 +106,13 @@ class Responder:
         notes = [*warnings, *unused]
         before = await self._judge(opened.moderator, "\n".join(request.from_outside), "input", context)
         if not before.passed:
-            return _fixed_result(before, None, notes, offline=opened.moderator.offline)
+            return _fixed_result(before, None, notes, offline=opened.moderator.offline).as_dict()
         reply = checked(await opened.model.reply(request), ChatReply, opened.endpoint.provider)
         after = await self._judge(opened.moderator, reply.text, "output", context)
         offline = reply.offline and opened.moderator.offline
         if not after.passed:
-            return _fixed_result(after, reply, notes, offline=offline)
-        return _result(reply, after, [*notes, *_remarks(reply)], offline=offline)
+            return _fixed_result(after, reply, notes, offline=offline).as_dict()
+        return _result(reply, after, [*notes, *_remarks(reply)], offline=offline).as_dict()
 
     async def check(self) -> None:
         """Find out whether a reply could be had now: that key and address are set, and the provider takes them.
@@ -232,37 +232,37 @@ def _remarks(reply: ChatReply) -> list[str]:
     return []
 
 
-def _result(reply: ChatReply, moderation: Moderation, warnings: list[str], *, offline: bool) -> dict[str, Any]:
-    return {
-        "response": reply.text,
-        "provider": reply.provider,
-        "model": reply.model,
-        "tokens_used": reply.tokens_used,
-        "generated": reply.generated,
-        "offline": offline,
-        "finish_reason": reply.finish_reason,
-        "time_to_first_token_s": reply.time_to_first_token_s,
-        "moderation": moderation.as_dict(),
-        "warnings": warnings,
-    }
+def _result(reply: ChatReply, moderation: Moderation, warnings: list[str], *, offline: bool) -> AIResponseResult:
+    return AIResponseResult(
+        response=reply.text,
+        provider=reply.provider,
+        model=reply.model,
+        tokens_used=reply.tokens_used,
+        generated=reply.generated,
+        offline=offline,
+        finish_reason=reply.finish_reason,
+        time_to_first_token_s=reply.time_to_first_token_s,
+        moderation=moderation,
+        warnings=tuple(warnings),
+    )
 
 
 def _fixed_result(
     moderation: Moderation, refused: ChatReply | None, warnings: list[str], *, offline: bool
-) -> dict[str, Any]:
-    """The result where a fixed reply stands for one that was not asked for, or ``refused``. Same keys."""
+) -> AIResponseResult:
+    """The result where a fixed reply stands for one that was not asked for, or ``refused``."""
     failed = (
         [] if moderation.error is None else [f"the moderation failed ({moderation.error}): a fixed reply was given"]
     )
-    return {
-        "response": moderation.reply,
-        "provider": "fixed",
-        "model": None,
-        "tokens_used": None if refused is None else refused.tokens_used,
-        "generated": False,
-        "offline": offline,
-        "finish_reason": "moderated",
-        "time_to_first_token_s": None if refused is None else refused.time_to_first_token_s,
-        "moderation": moderation.as_dict(),
-        "warnings": [*warnings, *failed],
-    }
+    return AIResponseResult(
+        response=fixed_reply(moderation),
+        provider="fixed",
+        model=None,
+        tokens_used=None if refused is None else refused.tokens_used,
+        generated=False,
+        offline=offline,
+        finish_reason="moderated",
+        time_to_first_token_s=None if refused is None else refused.time_to_first_token_s,
+        moderation=moderation,
+        warnings=(*warnings, *failed),
+    )

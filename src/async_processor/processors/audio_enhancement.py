@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..config import ProcessorConfig, SpeechConfig
 from ..context import TaskContext
 from ..model import LaneName, ProcessingTask
+from ..results.audio_enhancement import AudioEnhancementResult, BeforeAndAfter
 from . import dynamics
 from . import payload as read
 from . import samples as sound
@@ -99,7 +100,7 @@ def enhance(task: ProcessingTask, context: TaskContext, *, config: SpeechConfig)
         samples = resample(samples, recording.sample_rate, rate)
     levelled = _level(samples, rate, request)
     context.report_progress(0.9, "levelled")
-    return _result(request, recording, levelled, rate)
+    return _result(request, recording, levelled, rate).as_dict()
 
 
 def _check_output(seconds: float, rate: int, config: SpeechConfig) -> None:
@@ -162,32 +163,34 @@ def _missed(target: float, missing: float, gain: float) -> tuple[str, ...]:
     return (f"the target of {target:g} LUFS was missed by {missing:.1f} dB: {limit}",)
 
 
-def _result(request: EnhancementRequest, recording: Recording, levelled: _Levelled, rate: int) -> dict[str, Any]:
+def _result(
+    request: EnhancementRequest, recording: Recording, levelled: _Levelled, rate: int
+) -> AudioEnhancementResult:
     pcm = sound.to_pcm(levelled.samples)
     before = _Measures.of(recording.samples, recording.sample_rate)
     # Of what is handed out, after it was rounded to 16 bit.
     after = _Measures.of(sound.from_pcm(pcm), rate)
     providers = [webrtc_suppressor.NAME] if request.noise_reduction else []
-    return {
-        "audio_data": sound.to_wav(pcm, rate),
-        "sample_rate": rate,
-        "duration": round(len(pcm) / sound.PCM_BYTES / rate, 3),
-        "channels": 1,
-        "noise_floor_db": {"before": before.noise_floor_db, "after": after.noise_floor_db},
-        "loudness_lufs": {"before": before.loudness_lufs, "after": after.loudness_lufs},
-        "peak_db": {"before": before.peak_db, "after": after.peak_db},
-        "gain_db": round(levelled.gain_db, 2),
-        "limiting_db": round(levelled.limiting_db, 2),
-        "remarks": [
+    return AudioEnhancementResult(
+        audio_data=sound.to_wav(pcm, rate),
+        sample_rate=rate,
+        duration=round(len(pcm) / sound.PCM_BYTES / rate, 3),
+        channels=1,
+        noise_floor_db=BeforeAndAfter(before=before.noise_floor_db, after=after.noise_floor_db),
+        loudness_lufs=BeforeAndAfter(before=before.loudness_lufs, after=after.loudness_lufs),
+        peak_db=BeforeAndAfter(before=before.peak_db, after=after.peak_db),
+        gain_db=round(levelled.gain_db, 2),
+        limiting_db=round(levelled.limiting_db, 2),
+        remarks=(
             *_about_source(request, recording),
             *levelled.remarks,
             *before.remarks("before"),
             *after.remarks("after"),
-        ],
-        "provider": "+".join([*providers, pyloudnorm_meter.NAME]),
-        "model": webrtc_suppressor.MODEL if request.noise_reduction else None,
-        "offline": True,
-    }
+        ),
+        provider="+".join([*providers, pyloudnorm_meter.NAME]),
+        model=webrtc_suppressor.MODEL if request.noise_reduction else None,
+        offline=True,
+    )
 
 
 def _about_source(request: EnhancementRequest, recording: Recording) -> list[str]:

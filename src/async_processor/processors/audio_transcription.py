@@ -16,6 +16,7 @@ from ..config import ProcessorConfig, SpeechConfig
 from ..context import TaskContext
 from ..errors import AsyncProcessorError
 from ..model import LaneName, ProcessingTask
+from ..results.audio_transcription import AudioTranscriptionResult, Segment, Word
 from .audio import SAMPLE_RATE, Source, decode, read_source
 from .example_sound import example_recording
 from .extras import missing_extra
@@ -109,23 +110,23 @@ def transcribe(task: ProcessingTask, context: TaskContext, *, config: SpeechConf
     utterances = find_utterances(probabilities, silero_vad.WINDOW, SAMPLE_RATE, len(recording.samples))
     context.report_progress(0.1, f"{len(utterances)} utterances")
     heard = _recognise(recognizer, recording.samples, utterances, language, context)
-    segments = [_segment(item, utterance) for utterance, item in zip(utterances, heard, strict=True) if item.text]
-    scores = [word["score"] for segment in segments for word in segment["words"]]
-    return {
-        "transcription": " ".join(segment["text"] for segment in segments),
+    segments = tuple(_segment(item, utterance) for utterance, item in zip(utterances, heard, strict=True) if item.text)
+    scores = [word.score for segment in segments for word in segment.words]
+    return AudioTranscriptionResult(
+        transcription=" ".join(segment.text for segment in segments),
         # A confidence would have to be calibrated against recordings with known words. It is not, so there is none.
-        "confidence": None,
-        "score": round(sum(scores) / len(scores), 4) if scores else None,
-        "language": heard[0].language if heard else language or recognizer.default_language,
-        "duration": round(recording.duration, 3),
-        "speech_duration": round(sum((item.speech_s for item in utterances), 0.0), 3),
-        "segments": segments,
-        "reason": None if segments else _reason(utterances),
-        "sample_rate": recording.sample_rate,
-        "provider": recognizer.provider,
-        "model": recognizer.model,
-        "offline": True,
-    }
+        confidence=None,
+        score=round(sum(scores) / len(scores), 4) if scores else None,
+        language=heard[0].language if heard else language or recognizer.default_language,
+        duration=round(recording.duration, 3),
+        speech_duration=round(sum((item.speech_s for item in utterances), 0.0), 3),
+        segments=segments,
+        reason=None if segments else _reason(utterances),
+        sample_rate=recording.sample_rate,
+        provider=recognizer.provider,
+        model=recognizer.model,
+        offline=True,
+    ).as_dict()
 
 
 def _reason(utterances: Sequence[Utterance]) -> str:
@@ -149,23 +150,23 @@ def _recognise(
     return heard
 
 
-def _segment(heard: Heard, utterance: Utterance) -> dict[str, Any]:
+def _segment(heard: Heard, utterance: Utterance) -> Segment:
     offset = utterance.first / SAMPLE_RATE
-    listed = [
-        {
-            "text": word.text,
-            "start": round(offset + word.start, 3),
-            "end": round(offset + word.end, 3),
-            "score": round(word.score, 4),
-        }
+    words = tuple(
+        Word(
+            text=word.text,
+            start=round(offset + word.start, 3),
+            end=round(offset + word.end, 3),
+            score=round(word.score, 4),
+        )
         for word in heard.words
-    ]
-    return {
-        "text": heard.text,
-        "start": listed[0]["start"] if listed else round(offset, 3),
-        "end": listed[-1]["end"] if listed else round(utterance.last / SAMPLE_RATE, 3),
-        "words": listed,
-    }
+    )
+    return Segment(
+        text=heard.text,
+        start=words[0].start if words else round(offset, 3),
+        end=words[-1].end if words else round(utterance.last / SAMPLE_RATE, 3),
+        words=words,
+    )
 
 
 async def _local_readiness(config: SpeechConfig) -> Readiness:

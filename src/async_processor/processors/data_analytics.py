@@ -78,15 +78,9 @@ def analyse(task: ProcessingTask, context: TaskContext, *, config: DataConfig, a
         chart = None
         if request.chart is not None:
             chart = data_chart.draw(request.chart, Analysed(request.analysis, found, engine, table), config)
-    return {
-        "analysis_type": request.name,
-        "row_count": table.rows,
-        **found,
-        **({} if chart is None else {"chart": chart.result}),
-        "warnings": [*table.remarks, *(() if chart is None else chart.warnings)],
-        "provider": duckdb_engine.NAME,
-        "offline": True,
-    }
+    if chart is not None:
+        found = replace(found, chart=chart.result, warnings=(*found.warnings, *chart.warnings))
+    return found.as_dict()
 
 
 async def readiness() -> Readiness:

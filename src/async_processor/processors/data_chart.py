@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from ..config import DataConfig
 from ..errors import InvalidPayloadError
+from ..results import data_analytics as results
 from .data_chart_request import BAR, CHART, ChartRequest
 from .data_columns import LARGEST, shown
 from .data_request import Analysis, GroupBy, Query, TimeSeries
@@ -32,7 +33,7 @@ T = TypeVar("T")
 class Chart:
     """What a chart adds to the result, and what to warn of."""
 
-    result: dict[str, Any]
+    result: results.Chart
     warnings: tuple[str, ...]
 
 
@@ -41,7 +42,7 @@ class Analysed:
     """The figures, and what they are of."""
 
     analysis: Analysis
-    found: Mapping[str, Any]
+    found: results.DataAnalyticsResult
     engine: Engine
     table: Table
 
@@ -74,10 +75,9 @@ def draw(wanted: ChartRequest, analysed: Analysed, config: DataConfig) -> Chart:
             height=wanted.height,
         )
     )
-    result = {
-        "format": "png", "data": png, "width": wanted.width, "height": wanted.height, "kind": wanted.kind,
-        "points": content.count,
-    }  # fmt: skip
+    result = results.Chart(
+        format="png", data=png, width=wanted.width, height=wanted.height, kind=wanted.kind, points=content.count
+    )
     return Chart(result, warnings)
 
 
@@ -85,23 +85,23 @@ def _names(wanted: ChartRequest) -> list[tuple[str, str]]:
     return [(key, name) for key, name in (("x", wanted.x), ("y", wanted.y)) if name is not None]
 
 
-def _result_columns(analysis: Analysis, found: Mapping[str, Any]) -> Columns | None:
+def _result_columns(analysis: Analysis, found: results.DataAnalyticsResult) -> Columns | None:
     """The rows of a result by column; None for an analysis that gives no rows."""
-    match analysis:
-        case Query():
+    match analysis, found:
+        case Query(), results.SqlResult():
             # Of two columns with one name the first is meant.
-            numbers = {name: number for number, name in reversed([*enumerate(found["columns"])])}
-            return {name: [row[number] for row in found["rows"]] for name, number in numbers.items()}
-        case TimeSeries():
-            return {name: [point[name] for point in found["points"]] for name in POINT_NAMES}
-        case GroupBy():
-            groups = found["groups"]
+            numbers = {name: number for number, name in reversed([*enumerate(found.columns)])}
+            return {name: [row[number] for row in found.rows] for name, number in numbers.items()}
+        case TimeSeries(), results.TimeSeriesResult():
+            return {name: [getattr(point, name) for point in found.points] for name in POINT_NAMES}
+        case GroupBy(), results.GroupByResult():
+            groups = found.groups
             figures = {
-                f"{function}({name})": [group["values"][name][function] for group in groups]
+                f"{function}({name})": [group.values[name][function] for group in groups]
                 for name, function in analysis.aggregations
             }
-            keys = {name: [group["key"][name] for group in groups] for name in analysis.by}
-            return {"count": [group["count"] for group in groups], **figures, **keys}
+            keys = {name: [group.key[name] for group in groups] for name in analysis.by}
+            return {"count": [group.count for group in groups], **figures, **keys}
         case _:
             return None
 

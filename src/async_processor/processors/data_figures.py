@@ -9,11 +9,27 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+from ..results.data_analytics import (
+    ColumnOutliers,
+    ColumnSummary,
+    CommonValue,
+    CorrelatedPair,
+    CorrelationResult,
+    DataAnalyticsResult,
+    Group,
+    GroupByResult,
+    Outlier,
+    OutliersResult,
+    SqlResult,
+    SummaryResult,
+    TimeSeriesResult,
+)
 from . import payload as read
 from .data_columns import Kind
 from .data_request import MAX_CORRELATED, Analysis, Correlation, GroupBy, Outliers, Query, Summary, TimeSeries
 from .data_series import time_series
 from .data_table import Table, TableColumn, name_columns
+from .providers import duckdb_engine
 from .providers.duckdb_engine import Engine
 
 Report = Callable[[float, str], None]
@@ -41,8 +57,8 @@ _AGGREGATES = {
 _FOR_NUMBERS = ("sum", "mean", "median", "std")
 
 
-def figures(engine: Engine, table: Table, analysis: Analysis, limit: int, report: Report) -> dict[str, Any]:
-    """The part of the result that is the analysis's own.
+def figures(engine: Engine, table: Table, analysis: Analysis, limit: int, report: Report) -> DataAnalyticsResult:
+    """The result of an analysis, but for its chart.
 
     Raises:
         InvalidPayloadError: it names a column that there is not, or that holds something else.
@@ -54,40 +70,60 @@ def figures(engine: Engine, table: Table, analysis: Analysis, limit: int, report
         case GroupBy():
             return _group_by(engine, table, analysis, limit)
         case TimeSeries():
-            return time_series(engine, table, analysis, limit)
+            found = time_series(engine, table, analysis, limit)
+            return TimeSeriesResult(
+                analysis_type="time_series",
+                interval=analysis.interval,
+                window=analysis.window,
+                points=found.points,
+                trend=found.trend,
+                truncated=found.truncated,
+                **_about(table),
+            )
         case Correlation():
             return _correlation(engine, table, analysis, report)
         case Outliers():
             return _outliers(engine, table, analysis, limit, report)
         case Query():
             name_columns(engine, table)
-            found = engine.select(analysis.text, limit)
-            return {"columns": found.names, "rows": found.values, "truncated": found.truncated}
+            rows = engine.select(analysis.text, limit)
+            return SqlResult(
+                analysis_type="sql",
+                columns=tuple(rows.names),
+                rows=rows.values,
+                truncated=rows.truncated,
+                **_about(table),
+            )
 
 
-def _summary(engine: Engine, table: Table, report: Report) -> dict[str, Any]:
+def _about(table: Table) -> dict[str, Any]:
+    """What the results of all analyses tell."""
+    return {"row_count": table.rows, "warnings": table.remarks, "provider": duckdb_engine.NAME, "offline": True}
+
+
+def _summary(engine: Engine, table: Table, report: Report) -> SummaryResult:
     columns = []
     for number, column in enumerate(table.columns, 1):
         columns.append(_column_summary(engine, table, column))
         report(number / len(table.columns), "summarised")
-    return {"columns": columns, "truncated": False}
+    return SummaryResult(analysis_type="summary", columns=tuple(columns), truncated=False, **_about(table))
 
 
-def _column_summary(engine: Engine, table: Table, column: TableColumn) -> dict[str, Any]:
+def _column_summary(engine: Engine, table: Table, column: TableColumn) -> ColumnSummary:
     wanted = [("count", "count({0})"), ("distinct", "count(DISTINCT {0})"), *_SUMMARIES[column.kind]]
     row = engine.rows(f"SELECT {', '.join(sql.format(column.sql) for _, sql in wanted)} FROM t")[0]
     values = dict(zip((name for name, _ in wanted), row, strict=True))
-    summary = {"name": column.name, "type": column.kind.value, "nulls": table.rows - values["count"], **values}
     if column.kind is Kind.TEXT:
         most = engine.rows(
             f"SELECT left({column.sql}, {_SHOWN_CHARS}), count(*) AS n FROM t WHERE {column.sql} IS NOT NULL "
             f"GROUP BY {column.sql} ORDER BY n DESC, {column.sql} LIMIT {_TOP}"
         )
-        summary["most_common"] = [{"value": value, "count": count} for value, count in most]
-    return summary
+        values["most_common"] = tuple(CommonValue(value=value, count=count) for value, count in most)
+    nulls = table.rows - values["count"]
+    return ColumnSummary(name=column.name, type=column.kind.value, nulls=nulls, **values)
 
 
-def _group_by(engine: Engine, table: Table, analysis: GroupBy, limit: int) -> dict[str, Any]:
+def _group_by(engine: Engine, table: Table, analysis: GroupBy, limit: int) -> GroupByResult:
     keys = [table.column("by", name) for name in analysis.by]
     wanted = [(name, function, _aggregate(table, name, function)) for name, function in analysis.aggregations]
     listed = ", ".join(column.sql for column in keys)
@@ -102,8 +138,9 @@ def _group_by(engine: Engine, table: Table, analysis: GroupBy, limit: int) -> di
         for (name, function, _), value in zip(wanted, row[len(keys) + 1 :], strict=True):
             values.setdefault(name, {})[function] = value
         key = dict(zip(analysis.by, row, strict=False))
-        groups.append({"key": key, "count": row[len(keys)], "values": values})
-    return {"groups": groups, "truncated": len(rows) > limit}
+        groups.append(Group(key=key, count=row[len(keys)], values=values))
+    truncated = len(rows) > limit
+    return GroupByResult(analysis_type="group_by", groups=tuple(groups), truncated=truncated, **_about(table))
 
 
 def _aggregate(table: Table, name: str, function: str) -> str:
@@ -116,7 +153,7 @@ def _aggregate(table: Table, name: str, function: str) -> str:
     return sql.format(column.sql)
 
 
-def _correlation(engine: Engine, table: Table, analysis: Correlation, report: Report) -> dict[str, Any]:
+def _correlation(engine: Engine, table: Table, analysis: Correlation, report: Report) -> CorrelationResult:
     columns = table.numeric("columns", analysis.columns)
     if not 2 <= len(columns) <= MAX_CORRELATED:
         raise read.invalid(
@@ -127,10 +164,10 @@ def _correlation(engine: Engine, table: Table, analysis: Correlation, report: Re
     for number, (one, other) in enumerate(pairs, 1):
         found.append(_pair(engine, one, other))
         report(number / len(pairs), "correlated")
-    return {"pairs": found, "truncated": False}
+    return CorrelationResult(analysis_type="correlation", pairs=tuple(found), truncated=False, **_about(table))
 
 
-def _pair(engine: Engine, one: TableColumn, other: TableColumn) -> dict[str, Any]:
+def _pair(engine: Engine, one: TableColumn, other: TableColumn) -> CorrelatedPair:
     """Of the rows where both have a value. Equal values share the mean of their ranks."""
     rank = "rank() OVER (ORDER BY {0}) + (count(*) OVER (PARTITION BY {0}) - 1) / 2.0"
     count, pearson, spearman = engine.rows(
@@ -139,13 +176,9 @@ def _pair(engine: Engine, one: TableColumn, other: TableColumn) -> dict[str, Any
         f"ranked AS (SELECT a, b, {rank.format('a')} AS ra, {rank.format('b')} AS rb FROM complete) "
         "SELECT count(*), corr(a, b), corr(ra, rb) FROM ranked"
     )[0]
-    return {
-        "a": one.name,
-        "b": other.name,
-        "count": count,
-        "pearson": _within_one(pearson),
-        "spearman": _within_one(spearman),
-    }
+    return CorrelatedPair(
+        a=one.name, b=other.name, count=count, pearson=_within_one(pearson), spearman=_within_one(spearman)
+    )
 
 
 def _within_one(value: float | None) -> float | None:
@@ -160,7 +193,7 @@ _UNITS = {
 }
 
 
-def _outliers(engine: Engine, table: Table, analysis: Outliers, limit: int, report: Report) -> dict[str, Any]:
+def _outliers(engine: Engine, table: Table, analysis: Outliers, limit: int, report: Report) -> OutliersResult:
     columns = table.numeric("columns", analysis.columns)
     found, left, truncated = [], limit, False
     for number, column in enumerate(columns, 1):
@@ -170,10 +203,17 @@ def _outliers(engine: Engine, table: Table, analysis: Outliers, limit: int, repo
         rows = engine.rows(f"SELECT rowid, {column.sql} {outside} ORDER BY rowid LIMIT {left}", (lower, upper))
         left -= len(rows)
         truncated = truncated or count > len(rows)
-        values = [{"row": row, "value": value} for row, value in rows]
-        found.append({"name": column.name, "lower": lower, "upper": upper, "count": count, "outliers": values})
+        values = tuple(Outlier(row=row, value=value) for row, value in rows)
+        found.append(ColumnOutliers(name=column.name, lower=lower, upper=upper, count=count, outliers=values))
         report(number / len(columns), "searched")
-    return {"method": analysis.method, "threshold": analysis.threshold, "columns": found, "truncated": truncated}
+    return OutliersResult(
+        analysis_type="outliers",
+        method=analysis.method,
+        threshold=analysis.threshold,
+        columns=tuple(found),
+        truncated=truncated,
+        **_about(table),
+    )
 
 
 def _fences(engine: Engine, column: TableColumn, analysis: Outliers) -> tuple[float | None, float | None]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from typing import Any
 
+from ..results.data_analytics import SeriesPoint, Trend
 from . import payload as read
 from .data_columns import FIELD, Kind, shown
 from .data_request import TimeSeries
@@ -11,10 +13,19 @@ from .data_table import Table, TableColumn
 from .providers.duckdb_engine import Engine
 
 _DAY_S = 86_400.0
-POINT_NAMES = ("time", "count", "sum", "mean", "min", "max", "moving_average")
+POINT_NAMES = tuple(item.name for item in fields(SeriesPoint))
 
 
-def time_series(engine: Engine, table: Table, analysis: TimeSeries, limit: int) -> dict[str, Any]:
+@dataclass(slots=True, frozen=True)
+class Series:
+    """The figures of the intervals, the line through all values, and whether there are more intervals."""
+
+    points: tuple[SeriesPoint, ...]
+    trend: Trend
+    truncated: bool
+
+
+def time_series(engine: Engine, table: Table, analysis: TimeSeries, limit: int) -> Series:
     """Figures of every interval from the first to the last, the empty ones included.
 
     Raises:
@@ -27,13 +38,11 @@ def time_series(engine: Engine, table: Table, analysis: TimeSeries, limit: int) 
         f"WHERE {moment} IS NOT NULL AND {value} IS NOT NULL"
     )
     points = _points(engine, analysis, limit)
-    return {
-        "interval": analysis.interval,
-        "window": analysis.window,
-        "points": [dict(zip(POINT_NAMES, row, strict=True)) for row in points[:limit]],
-        "trend": _trend(engine),
-        "truncated": len(points) > limit,
-    }
+    return Series(
+        tuple(SeriesPoint(**dict(zip(POINT_NAMES, row, strict=True))) for row in points[:limit]),
+        _trend(engine),
+        truncated=len(points) > limit,
+    )
 
 
 def _moment(engine: Engine, table: Table, name: str) -> str:
@@ -79,7 +88,7 @@ def _points(engine: Engine, analysis: TimeSeries, limit: int) -> list[list[Any]]
     )
 
 
-def _trend(engine: Engine) -> dict[str, Any]:
+def _trend(engine: Engine) -> Trend:
     """The straight line through all values by least squares, in units a day."""
     slope, fit = engine.rows(
         "WITH origin AS (SELECT min(moment) AS moment FROM series), "
@@ -87,4 +96,6 @@ def _trend(engine: Engine) -> dict[str, Any]:
         "FROM series, origin) "
         "SELECT regr_slope(y, x), regr_r2(y, x) FROM points"
     )[0]
-    return {"slope_per_day": None if slope is None else slope * _DAY_S, "r_squared": None if slope is None else fit}
+    if slope is None:
+        return Trend(slope_per_day=None, r_squared=None)
+    return Trend(slope_per_day=slope * _DAY_S, r_squared=fit)

@@ -12,11 +12,18 @@ from ..config import DatabaseConfig, ProcessorConfig
 from ..context import TaskContext
 from ..errors import AsyncProcessorError, ConfigurationError
 from ..model import LaneName, ProcessingTask
-from .database_request import TRANSACTION, DatabaseRequest, check_payload, read_request
+from ..results.database_operation import (
+    TRANSACTION,
+    DatabaseOperationResult,
+    RowsResult,
+    StatementResult,
+    TransactionResult,
+)
+from .database_request import DatabaseRequest, check_payload, read_request
 from .registry import ProcessorSpec, Readiness
 
 if TYPE_CHECKING:
-    from .providers.database_session import Database, StatementResult
+    from .providers.database_session import Database
 
 MEMORY = "memory"
 """A connection that is always there: an empty SQLite database in memory, to try an installation with."""
@@ -74,7 +81,7 @@ class DatabaseOperations:
         began = time.monotonic()
         database = await self._database(request.connection)
         results = await database.run(request, context.idempotency_key)
-        return _result(request, results, database, time.monotonic() - began)
+        return _result(request, results, database, time.monotonic() - began).as_dict()
 
     async def readiness(self) -> Readiness:
         """Connect to each configured database."""
@@ -139,15 +146,8 @@ def _open(name: str, url: str, settings: DatabaseConfig) -> Database:
 
 def _result(
     request: DatabaseRequest, results: list[StatementResult] | None, database: Database, duration_s: float
-) -> dict[str, Any]:
-    shown = [] if results is None else [_shown(item) for item in results]
-    if request.operation == TRANSACTION:
-        counts = [item["row_count"] for item in shown]
-        parts: dict[str, Any] = {"results": shown, "row_count": sum(count for count in counts if count is not None)}
-    else:
-        parts = shown[0] if shown else {"rows": [], "columns": [], "row_count": 0, "truncated": False, "keys": []}
-    return {
-        **parts,
+) -> DatabaseOperationResult:
+    about: dict[str, Any] = {
         "already_done": results is None,
         "operation": request.operation,
         "connection": request.connection,
@@ -155,13 +155,16 @@ def _result(
         "provider": database.side.provider,
         "offline": database.side.offline,
     }
-
-
-def _shown(item: StatementResult) -> dict[str, Any]:
-    return {
-        "rows": item.rows,
-        "columns": item.columns,
-        "row_count": item.row_count,
-        "truncated": item.truncated,
-        "keys": item.keys,
-    }
+    if request.operation == TRANSACTION:
+        counts = [item.row_count for item in results or ()]
+        known = sum(count for count in counts if count is not None)
+        return TransactionResult(results=tuple(results or ()), row_count=known, **about)
+    only = results[0] if results else StatementResult()
+    return RowsResult(
+        rows=only.rows,
+        columns=only.columns,
+        row_count=only.row_count,
+        truncated=only.truncated,
+        keys=only.keys,
+        **about,
+    )

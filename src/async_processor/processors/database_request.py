@@ -13,11 +13,11 @@ from typing import Any
 
 from ..config import DatabaseConfig
 from ..errors import InvalidPayloadError
+from ..results.database_operation import TRANSACTION
 from . import payload as read
 from .database_values import Values
 
 DEFAULT_CONNECTION = "default"
-TRANSACTION = "transaction"
 MAX_NAME_CHARS = 128
 # As many columns as a table in SQLite may ever have; in PostgreSQL it is a twentieth.
 _MAX_NAMES = 32_767

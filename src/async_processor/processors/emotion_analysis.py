@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..config import ProcessorConfig, SpeechConfig
 from ..context import TaskContext
 from ..model import LaneName, ProcessingTask
+from ..results.emotion_analysis import EmotionAnalysisResult, EmotionScore, VoiceFeatures
 from . import payload as read
 from . import samples as sound
 from .audio import FIELD as AUDIO
@@ -108,7 +109,7 @@ def analyse(task: ProcessingTask, context: TaskContext, *, config: SpeechConfig)
         context.report_progress(0.1, "decoded")
         voice = _measure(samples)
     mood = read_mood(words.text) if words is not None and words.text.strip() else None
-    return _result(voice, baseline, mood, heard=words is not None and words.heard)
+    return _result(voice, baseline, mood, heard=words is not None and words.heard).as_dict()
 
 
 def find_words(payload: Mapping[str, Any], context: TaskContext) -> Words | None:
@@ -150,31 +151,35 @@ def _measure(samples: Samples) -> VoiceMeasures | None:
     return measures if measures is not None and measures.voiced_s >= MIN_VOICED_S else None
 
 
-def _result(voice: VoiceMeasures | None, baseline: Baseline, mood: WordMood | None, *, heard: bool) -> dict[str, Any]:
+def _result(
+    voice: VoiceMeasures | None, baseline: Baseline, mood: WordMood | None, *, heard: bool
+) -> EmotionAnalysisResult:
     aroused = None if voice is None else arousal(voice, baseline)
     valence = None if mood is None else mood.valence
     scores = emotion_scores(valence, aroused, mood.feelings if mood is not None else ())
     primary = best(scores)
     basis = [name for name, found in (("prosody", voice), ("text", mood)) if found is not None]
-    return {
-        "primary_emotion": primary,
-        "confidence": round(scores[primary] * _reliability(voice, baseline, mood, heard=heard), 4),
-        "secondary_emotions": [
-            {"emotion": word, "score": round(score, 4)}
-            for word, score in scores.items()
-            if word != primary and score >= _SECONDARY_AT_LEAST
-        ][:_SECONDARY_AT_MOST],
-        "arousal": None if aroused is None else round(aroused, 4),
-        "valence": None if valence is None else round(valence, 4),
-        "analysis_method": "+".join(basis) or "none",
-        "basis": basis,
-        "baseline_used": voice is not None and baseline.given,
-        "features": {} if voice is None else {name: round(value, 4) for name, value in asdict(voice).items()},
-        "reason": None if basis else "neither voiced speech nor words were found",
-        "provider": "+".join(_providers(voice, mood)) or "none",
-        "model": MODEL,
-        "offline": True,
-    }
+    others = (
+        EmotionScore(emotion=word, score=round(score, 4))
+        for word, score in scores.items()
+        if word != primary and score >= _SECONDARY_AT_LEAST
+    )
+    features = {} if voice is None else {name: round(value, 4) for name, value in asdict(voice).items()}
+    return EmotionAnalysisResult(
+        primary_emotion=primary,
+        confidence=round(scores[primary] * _reliability(voice, baseline, mood, heard=heard), 4),
+        secondary_emotions=tuple(others)[:_SECONDARY_AT_MOST],
+        arousal=None if aroused is None else round(aroused, 4),
+        valence=None if valence is None else round(valence, 4),
+        analysis_method="+".join(basis) or "none",
+        basis=tuple(basis),
+        baseline_used=voice is not None and baseline.given,
+        features=VoiceFeatures(**features),
+        reason=None if basis else "neither voiced speech nor words were found",
+        provider="+".join(_providers(voice, mood)) or "none",
+        model=MODEL,
+        offline=True,
+    )
 
 
 def _reliability(voice: VoiceMeasures | None, baseline: Baseline, mood: WordMood | None, *, heard: bool) -> float:

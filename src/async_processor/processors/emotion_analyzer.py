@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from ..results.emotion_analysis import EmotionAnalysisResult
 from .circumplex import NEUTRAL, WORDS
 from .mood_words import NAMED_FEELINGS
 
 VOCABULARY = tuple(dict.fromkeys((*WORDS, *NAMED_FEELINGS)))
 """The words for emotions, the same as of the offline analysis. No other gets into a result's ``primary_emotion``."""
+
+Kind = TypeVar("Kind", bound=EmotionAnalysisResult)
 
 MAX_SECONDARY = 10
 MAX_NAME_CHARS = 60
@@ -95,24 +99,23 @@ class EmotionAnalyzer(Protocol):
         ...
 
 
-def nothing_said(warnings: list[str]) -> dict[str, Any]:
-    """The result where there are no words to judge, and so nobody was asked."""
-    return {
-        "primary_emotion": NEUTRAL,
-        "confidence": 0.0,
-        "secondary_emotions": [],
-        "arousal": None,
-        "valence": None,
-        "analysis_method": "none",
-        "basis": [],
-        "baseline_used": False,
-        "features": {},
-        "reason": "no words were found",
-        "provider": "none",
-        "model": None,
-        "offline": True,
-        "warnings": warnings,
-    }
+def nothing_said(kind: type[Kind], warnings: Sequence[str], **more: Any) -> Kind:
+    """The result where there are no words to judge, and so nobody was asked; ``more`` is what the class adds."""
+    return kind(
+        primary_emotion=NEUTRAL,
+        confidence=0.0,
+        secondary_emotions=(),
+        arousal=None,
+        valence=None,
+        analysis_method="none",
+        basis=(),
+        reason="no words were found",
+        provider="none",
+        model=None,
+        offline=True,
+        warnings=tuple(warnings),
+        **more,
+    )
 
 
 def fault_in(finding: EmotionFinding, request: EmotionRequest) -> str | None:

@@ -9,6 +9,7 @@ from ..config import EmotionConfig, ProcessorConfig, SpeechConfig
 from ..context import TaskContext
 from ..errors import AsyncProcessorError, PermanentError
 from ..model import ProcessingTask
+from ..results.emotion_analysis import EmotionAnalysisResult, EmotionScore
 from . import payload as read
 from .audio import FIELD as AUDIO
 from .emotion_analysis import ANALYSIS_TYPES, COMPREHENSIVE, check_given, check_words, find_words
@@ -65,13 +66,13 @@ class BroughtAnalyser:
         """
         request, warnings = self._read(task.payload, context)
         if request.text is None and request.recording is None:
-            return nothing_said(warnings)
+            return nothing_said(EmotionAnalysisResult, warnings).as_dict()
         analyser = self._opened.get()
         finding = checked(await analyser.analyse(request), EmotionFinding, analyser.provider)
         fault = fault_in(finding, request)
         if fault is not None:
             raise PermanentError(f"provider {analyser.provider!r} gave back what cannot be used: {fault}")
-        return _result(finding, analyser, warnings)
+        return _result(finding, analyser, warnings).as_dict()
 
     async def readiness(self) -> Readiness:
         """Whether it could be done; asks the analyser, and closes it again."""
@@ -121,20 +122,20 @@ class BroughtAnalyser:
         return request, warnings
 
 
-def _result(finding: EmotionFinding, analyser: EmotionAnalyzer, warnings: list[str]) -> dict[str, Any]:
-    return {
-        "primary_emotion": finding.primary_emotion,
-        "confidence": finding.confidence,
-        "secondary_emotions": [{"emotion": item.name, "score": item.score} for item in finding.secondary_emotions],
-        "arousal": finding.arousal,
-        "valence": finding.valence,
-        "analysis_method": "+".join(finding.basis) or "none",
-        "basis": list(finding.basis),
-        "baseline_used": False,
-        "features": {},
-        "reason": finding.reason,
-        "provider": analyser.provider,
-        "model": analyser.model,
-        "offline": analyser.offline,
-        "warnings": warnings,
-    }
+def _result(finding: EmotionFinding, analyser: EmotionAnalyzer, warnings: list[str]) -> EmotionAnalysisResult:
+    return EmotionAnalysisResult(
+        primary_emotion=finding.primary_emotion,
+        confidence=finding.confidence,
+        secondary_emotions=tuple(
+            EmotionScore(emotion=item.name, score=item.score) for item in finding.secondary_emotions
+        ),
+        arousal=finding.arousal,
+        valence=finding.valence,
+        analysis_method="+".join(finding.basis) or "none",
+        basis=finding.basis,
+        reason=finding.reason,
+        provider=analyser.provider,
+        model=analyser.model,
+        offline=analyser.offline,
+        warnings=tuple(warnings),
+    )

@@ -18,6 +18,7 @@ from ..config import AIConfig, ProcessorConfig
 from ..context import DependencyResults, TaskContext
 from ..errors import ConfigurationError, PermanentError, ProviderError
 from ..model import ProcessingTask
+from ..results.emotion_analysis import ChatEmotionResult, EmotionScore
 from . import payload as read
 from .ai_response import choose_model
 from .audio import FIELD as AUDIO
@@ -118,12 +119,12 @@ class ChatAnalyser:
         wish = read_request(task.payload)
         words = clean(_find_words(wish, context.dependencies))
         if not words:
-            return {**nothing_said(_remarks(wish)), "tokens_used": None}
+            return nothing_said(ChatEmotionResult, _remarks(wish), tokens_used=None).as_dict()
         chat_model, model, warnings = self._choose(wish.model)
         if len(words) > MAX_CHARS:
             warnings = (*warnings, f"the transcript has {len(words)} characters; only the first {MAX_CHARS} were used")
         reply = await chat_model.reply(_chat_request(words[:MAX_CHARS], model, self._max_tokens))
-        return _result(reply, read_judgement(reply), [*_remarks(wish), *warnings])
+        return _result(reply, read_judgement(reply), [*_remarks(wish), *warnings]).as_dict()
 
     async def check(self) -> tuple[str, ...]:
         """Find out whether words could be judged now, at the cost of one small request; gives back warnings.
@@ -266,22 +267,20 @@ def _remarks(wish: WordsRequest) -> list[str]:
     return [f"not used, because a chat model judges words only: payload[{name!r}]" for name in wish.unused]
 
 
-def _result(reply: ChatReply, judgement: Judgement, warnings: list[str]) -> dict[str, Any]:
-    return {
-        "primary_emotion": judgement.primary,
+def _result(reply: ChatReply, judgement: Judgement, warnings: list[str]) -> ChatEmotionResult:
+    return ChatEmotionResult(
+        primary_emotion=judgement.primary,
         # A model's word for how sure it is was never measured against anything. So it is not asked.
-        "confidence": None,
-        "secondary_emotions": [{"emotion": word, "score": None} for word in judgement.secondary],
-        "arousal": judgement.arousal,
-        "valence": judgement.valence,
-        "analysis_method": TEXT,
-        "basis": [TEXT],
-        "baseline_used": False,
-        "features": {},
-        "reason": None,
-        "provider": reply.provider,
-        "model": reply.model,
-        "offline": reply.offline,
-        "tokens_used": reply.tokens_used,
-        "warnings": warnings,
-    }
+        confidence=None,
+        secondary_emotions=tuple(EmotionScore(emotion=word, score=None) for word in judgement.secondary),
+        arousal=judgement.arousal,
+        valence=judgement.valence,
+        analysis_method=TEXT,
+        basis=(TEXT,),
+        reason=None,
+        provider=reply.provider,
+        model=reply.model,
+        offline=reply.offline,
+        tokens_used=reply.tokens_used,
+        warnings=tuple(warnings),
+    )

@@ -14,6 +14,7 @@ from typing import Any
 from ..config import EmotionConfig, SpeechConfig
 from ..context import TaskContext
 from ..model import ProcessingTask
+from ..results.emotion_analysis import EmotionAnalysisResult, EmotionScore
 from . import payload as read
 from . import samples as sound
 from .audio import FIELD as AUDIO
@@ -62,7 +63,7 @@ async def analyse(
     unused = read_request(task.payload)
     recording = _as_wav(read_recording(task.payload, speech))
     context.report_progress(0.1, "decoded")
-    return _result(await hume_voice.measure(recording, settings), unused)
+    return _result(await hume_voice.measure(recording, settings), unused).as_dict()
 
 
 def read_request(payload: Mapping[str, Any]) -> tuple[str, ...]:
@@ -112,26 +113,25 @@ def _as_wav(recording: Recording) -> bytes:
     return target.getvalue()
 
 
-def _result(measurements: Sequence[Expressions], unused: Sequence[str]) -> dict[str, Any]:
+def _result(measurements: Sequence[Expressions], unused: Sequence[str]) -> EmotionAnalysisResult:
     listed = _strongest(measurements)
     decisive = next((name for name in listed if name in _WORD_OF), None)
-    return {
-        "primary_emotion": NEUTRAL if decisive is None else _WORD_OF[decisive],
-        "confidence": 0.0 if decisive is None else listed[decisive],
-        "secondary_emotions": [{"emotion": name, "score": score} for name, score in listed.items()][:MAX_LISTED],
+    others = [EmotionScore(emotion=name, score=score) for name, score in listed.items()]
+    return EmotionAnalysisResult(
+        primary_emotion=NEUTRAL if decisive is None else _WORD_OF[decisive],
+        confidence=0.0 if decisive is None else listed[decisive],
+        secondary_emotions=tuple(others[:MAX_LISTED]),
         # Hume tells neither, and neither is made up of what it does tell.
-        "arousal": None,
-        "valence": None,
-        "analysis_method": BASIS if listed else "none",
-        "basis": [BASIS] if listed else [],
-        "baseline_used": False,
-        "features": {},
-        "reason": None if decisive is not None else _reason(measurements, listed),
-        "provider": hume_voice.NAME,
-        "model": None,
-        "offline": False,
-        "warnings": [f"not used, because Hume judges the recording only: payload[{name!r}]" for name in unused],
-    }
+        arousal=None,
+        valence=None,
+        analysis_method=BASIS if listed else "none",
+        basis=(BASIS,) if listed else (),
+        reason=None if decisive is not None else _reason(measurements, listed),
+        provider=hume_voice.NAME,
+        model=None,
+        offline=False,
+        warnings=tuple(f"not used, because Hume judges the recording only: payload[{name!r}]" for name in unused),
+    )
 
 
 def _strongest(measurements: Sequence[Expressions]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from ..clock import Clock, SystemClock
 from ..config import SpeechConfig
 from ..errors import PermanentError
 from ..model import ProcessingTask
+from ..results.audio_transcription import AudioTranscriptionResult
 from . import audio
 from . import samples as sound
 from .payload import beginning, invalid
@@ -116,20 +117,20 @@ class HostedTranscriber:
         recognizer = self._opened.get()
         answer = await recognizer.recognise(request.file_name, request.recording, request.language)
         heard = _usable(checked(answer, HostedText, recognizer.provider), recognizer.provider)
-        return {
-            "transcription": heard.text,
-            "confidence": None,
-            "score": None,
-            "language": request.language or heard.language,
-            "duration": None if request.duration is None else round(request.duration, 3),
-            "speech_duration": None,
-            "segments": [],
-            "reason": None if heard.text else "no words were heard in the recording",
-            "sample_rate": request.sample_rate,
-            "provider": recognizer.provider,
-            "model": recognizer.model,
-            "offline": recognizer.offline,
-        }
+        return AudioTranscriptionResult(
+            transcription=heard.text,
+            confidence=None,
+            score=None,
+            language=request.language or heard.language,
+            duration=None if request.duration is None else round(request.duration, 3),
+            speech_duration=None,
+            segments=(),
+            reason=None if heard.text else "no words were heard in the recording",
+            sample_rate=request.sample_rate,
+            provider=recognizer.provider,
+            model=recognizer.model,
+            offline=recognizer.offline,
+        ).as_dict()
 
     @property
     def offline(self) -> bool:

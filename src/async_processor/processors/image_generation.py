@@ -18,6 +18,7 @@ from ..config import ImageConfig, ImageGenerationConfig, ProcessorConfig
 from ..context import TaskContext
 from ..errors import AsyncProcessorError, ConfigurationError
 from ..model import LaneName, ProcessingTask
+from ..results.image_generation import ImageGenerationResult
 from .per_loop import PerLoop
 from .picture_providers import choose, choose_model, open_generator
 from .picture_request import MAX_SEED, SETTINGS, GeneratedPicture, ImageGenerator, PictureSource, read_request
@@ -204,15 +205,15 @@ def generate(
 
 
 def _result(picture: GeneratedPicture, warnings: list[str]) -> dict[str, Any]:
-    return {
-        "image_data": picture.data,
-        "format": picture.format,
-        "width": picture.width,
-        "height": picture.height,
-        "seed": picture.seed,
-        "provider": picture.provider,
-        "model": picture.model,
-        "generated": picture.generated,
-        "offline": picture.offline,
-        "warnings": warnings,
-    }
+    return ImageGenerationResult(
+        image_data=picture.data,
+        format=picture.format,
+        width=picture.width,
+        height=picture.height,
+        seed=picture.seed,
+        provider=picture.provider,
+        model=picture.model,
+        generated=picture.generated,
+        offline=picture.offline,
+        warnings=tuple(warnings),
+    ).as_dict()

@@ -12,6 +12,7 @@ from ..config import ImageConfig, ProcessorConfig
 from ..context import TaskContext
 from ..errors import ConfigurationError, MissingExtraError
 from ..model import LaneName, ProcessingTask
+from ..results.image_processing import ImageProcessingResult
 from . import payload as read
 from .image_headers import GIF, HeaderError, ImageHeader, read_header
 from .image_operations import (
@@ -128,26 +129,26 @@ def process(task: ProcessingTask, context: TaskContext, *, config: ImageConfig) 
         picture.apply(operation)
     _check_file(picture.size, request.output_format)
     context.report_progress(0.8, "changed")
-    return _result(request, picture, upright)
+    return _result(request, picture, upright).as_dict()
 
 
-def _result(request: ImageRequest, picture: Picture, upright: Size) -> dict[str, Any]:
+def _result(request: ImageRequest, picture: Picture, upright: Size) -> ImageProcessingResult:
     width, height = picture.size
-    return {
-        "image_data": picture.encode(request.output_format, request.quality),
-        "format": request.output_format,
-        "width": width,
-        "height": height,
-        "original_format": request.header.format,
-        "original_width": upright[0],
-        "original_height": upright[1],
-        "original_frames": request.header.frames,
-        "operations": [name for name, _ in request.operations],
-        "orientation": picture.orientation,
-        "warnings": _warnings(request, picture),
-        "provider": pillow_images.NAME,
-        "offline": True,
-    }
+    return ImageProcessingResult(
+        image_data=picture.encode(request.output_format, request.quality),
+        format=request.output_format,
+        width=width,
+        height=height,
+        original_format=request.header.format,
+        original_width=upright[0],
+        original_height=upright[1],
+        original_frames=request.header.frames,
+        operations=tuple(name for name, _ in request.operations),
+        orientation=picture.orientation,
+        warnings=tuple(_warnings(request, picture)),
+        provider=pillow_images.NAME,
+        offline=True,
+    )
 
 
 def _warnings(request: ImageRequest, picture: Picture) -> list[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 from ..errors import ConfigurationError
+from ..results.ai_response import Moderation
+from ..results.ai_response import Stage as Stage  # noqa: PLC0414 - plug-ins import it from here
 from .provider_registry import checked
-
-Stage = Literal["input", "output"]
 
 # Of what was said, it calls for a grown-up rather than for another subject.
 NEEDS_GROWN_UP = frozenset({"self_harm", "abuse", "danger", "self-harm", "self-harm/intent", "self-harm/instructions"})
@@ -70,41 +70,10 @@ class Moderator(Protocol):
         ...
 
 
-@dataclass(slots=True, frozen=True, kw_only=True)
-class Moderation:
-    """What came of the moderation of one task.
-
-    Attributes:
-        provider: who judged.
-        stage: where it stopped, "input" or "output"; None where all passed.
-        categories: why.
-        error: the type of the error that kept a text from being judged, or None.
-    """
-
-    provider: str
-    stage: Stage | None = None
-    categories: tuple[str, ...] = ()
-    error: str | None = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether every text so far was allowed."""
-        return self.stage is None
-
-    @property
-    def reply(self) -> str:
-        """What is said in place of a reply."""
-        told = self.stage == "input" and not NEEDS_GROWN_UP.isdisjoint(self.categories)
-        return HELP_REPLY if told else OTHER_REPLY
-
-    def as_dict(self) -> dict[str, Any]:
-        """The same, as plain data."""
-        return {
-            "provider": self.provider,
-            "stage": self.stage,
-            "categories": list(self.categories),
-            "error": self.error,
-        }
+def fixed_reply(found: Moderation) -> str:
+    """What is said in place of a reply."""
+    told = found.stage == "input" and not NEEDS_GROWN_UP.isdisjoint(found.categories)
+    return HELP_REPLY if told else OTHER_REPLY
 
 
 # Whoever keeps the time itself can say what took so long.

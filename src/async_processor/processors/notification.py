@@ -13,6 +13,7 @@ from ..config import NotifyConfig, ProcessorConfig
 from ..context import TaskContext
 from ..errors import AsyncProcessorError, ConfigurationError
 from ..model import LaneName, ProcessingTask
+from ..results.notification import NotificationResult
 from . import payload as read
 from . import recipients
 from .channels import Kind, kind_of
@@ -203,7 +204,7 @@ class Sender:
         delivery = checked(answer, Delivery, notifier.provider)
         if delivery.refused:
             context.logger.warning("the message was refused for %d recipients: see the result", len(delivery.refused))
-        return _result(request.channel, delivery)
+        return _result(request.channel, delivery).as_dict()
 
     async def readiness(self) -> Readiness:
         """Whether every channel could send, as far as that can be found out without sending."""
@@ -238,13 +239,14 @@ class Sender:
         return opened[channel]
 
 
-def _result(channel: str, delivery: Delivery) -> dict[str, Any]:
-    return {
-        "channel": channel,
-        "delivered": list(delivery.delivered) or [channel],
-        "refused": [{"recipient": item.recipient, "reason": item.reason} for item in delivery.refused],
-        "message_id": delivery.message_id,
-        "accepted_at": datetime.now(UTC).isoformat(),
-        "provider": delivery.provider,
-        "offline": delivery.offline,
-    }
+def _result(channel: str, delivery: Delivery) -> NotificationResult:
+    return NotificationResult(
+        channel=channel,
+        # A plug-in may have given lists.
+        delivered=tuple(delivery.delivered) or (channel,),
+        refused=tuple(delivery.refused),
+        message_id=delivery.message_id,
+        accepted_at=datetime.now(UTC).isoformat(),
+        provider=delivery.provider,
+        offline=delivery.offline,
+    )

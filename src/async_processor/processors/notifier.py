@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..results.notification import Refusal as Refusal  # noqa: PLC0414 - plug-ins import it from here
+
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Attachment:
@@ -38,14 +40,6 @@ class Notification:
     recipients: tuple[str, ...] = field(default=(), repr=False)
     html: str = field(default="", repr=False)
     attachments: tuple[Attachment, ...] = ()
-
-
-@dataclass(slots=True, frozen=True, kw_only=True)
-class Refusal:
-    """A recipient whom the message did not go to, and why."""
-
-    recipient: str
-    reason: str
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

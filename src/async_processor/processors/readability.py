@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+
+from ..results.text_analysis import Readability
 
 NAME = "flesch"
 
@@ -21,22 +22,6 @@ _SILENT = re.compile(
     r"(?<=[^aeiouy])(?:(?<![^aeiouy]l)e|(?<![sxzcg])(?<!sh)(?<!ch)(?<![^aeiouy]l)es|(?<![td])ed)$"
     r"|(?<=[aeiouy][^aeiouy])e(?=(?:ly|ful|less|ness|ment|some|times?|thing|body|one)s?$)"
 )
-
-
-@dataclass(slots=True, frozen=True)
-class Readability:
-    """The two figures, and the counts that they are made of.
-
-    Attributes:
-        flesch_reading_ease: 100 is very easy, 0 very hard; short sentences of short words go beyond 100.
-        flesch_kincaid_grade: years of school in the United States that a reader needs; below 0 for the easiest.
-    """
-
-    flesch_reading_ease: float
-    flesch_kincaid_grade: float
-    sentences: int
-    words: int
-    syllables: int
 
 
 def measure(sentences: Collection[Sequence[str]]) -> Readability:

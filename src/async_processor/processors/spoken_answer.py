@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from ..config import ProcessorConfig, SpeechConfig
 from ..context import TaskContext
 from ..errors import AsyncProcessorError, InvalidPayloadError, ProcessorNotAvailableError
 from ..model import LaneName, ProcessingTask
+from ..results.spoken_answer import SpokenAnswerResult
 from . import payload as read
 from .example_sound import SENTENCE
 from .heard_words import reply
@@ -102,8 +103,8 @@ class SpokenAnswer:
             if self._config.synthesizer != "auto":
                 raise
             reason = error.message
-        warnings = [f"the text has {len(text)} characters; only the first {len(said)} were spoken"]
-        return result(speech, reason) | {"warnings": [] if said == text or speech is None else warnings}
+        left_out = f"the text has {len(text)} characters; only the first {len(said)} were spoken"
+        return result(speech, reason, () if said == text else (left_out,)).as_dict()
 
     async def readiness(self) -> Readiness:
         """Whether a text could be spoken."""
@@ -145,21 +146,21 @@ def cut(text: str) -> str:
     return text if len(text) <= MAX_CHARS else text[: MAX_CHARS + 1].rpartition(" ")[0][:MAX_CHARS]
 
 
-def result(speech: Speech | None, reason: str) -> dict[str, Any]:
-    """The result, but for its warnings; ``reason`` is why there is no speech, if there is none."""
+def result(speech: Speech | None, reason: str, warnings: Sequence[str]) -> SpokenAnswerResult:
+    """The result; ``reason`` is why there is no speech, if there is none."""
     if speech is None:
-        names = ("audio_data", "duration", "sample_rate", "provider", "model", "voice", "offline")
-        return {**dict.fromkeys(names), "reason": reason}
-    return {
-        "audio_data": speech.wav,
-        "duration": round(speech.duration, 3),
-        "sample_rate": speech.sample_rate,
-        "provider": speech.provider,
-        "model": speech.model,
-        "voice": speech.voice,
-        "offline": speech.offline,
-        "reason": None,
-    }
+        return SpokenAnswerResult(reason=reason, warnings=())
+    return SpokenAnswerResult(
+        audio_data=speech.wav,
+        duration=round(speech.duration, 3),
+        sample_rate=speech.sample_rate,
+        provider=speech.provider,
+        model=speech.model,
+        voice=speech.voice,
+        offline=speech.offline,
+        reason=None,
+        warnings=tuple(warnings),
+    )
 
 
 def example() -> dict[str, Any]:

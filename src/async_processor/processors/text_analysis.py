@@ -7,21 +7,28 @@ import importlib.util
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 from ..config import ProcessorConfig, TextConfig
 from ..context import DependencyResults, TaskContext
 from ..errors import ConfigurationError, MissingExtraError, SizeLimitError
 from ..model import LaneName, ProcessingTask
+from ..results.text_analysis import (
+    Keyword,
+    Language,
+    LanguageSource,
+    Readability,
+    Sentiment,
+    TextAnalysisResult,
+    TextStatistics,
+)
 from . import payload as read
 from . import readability
 from .heard_words import transcript_or_reply
 from .providers import py3langid_language, vader_sentiment, yake_keywords
-from .providers.py3langid_language import Language
-from .readability import Readability
 from .registry import ProcessorSpec, Readiness, inspect_function
-from .text_sentiment import Sentiment, judge
+from .text_sentiment import judge
 from .text_units import Sentence, cleaned, has_letter, split_sentences
 
 TEXT = "text"
@@ -47,6 +54,8 @@ _LIBRARIES = ("vaderSentiment", "yake", "py3langid")
 _WITHOUT_SPACES = frozenset({"zh", "ja", "th", "km", "lo", "my"})
 _SPACELESS_LETTER = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 _ENGLISH_LETTER = re.compile(r"[a-z]", re.IGNORECASE | re.ASCII)
+
+Told = TypeVar("Told", Sentiment, Language, Readability)
 
 
 def processor_spec(config: ProcessorConfig) -> ProcessorSpec:
@@ -205,29 +214,26 @@ def analyse(task: ProcessingTask, context: TaskContext, *, config: TextConfig) -
     text, source = _take_apart(given, request, config.assumed_language)
     found = {name: _ANALYSERS[name](text) for name in request.analyses}
     reasons = {name: value.reason for name, value in found.items() if isinstance(value, _Untold)}
-    return {
-        **{name: None if isinstance(value, _Untold) else value for name, value in found.items()},
-        "statistics": {
-            "characters": len(given),
-            "words": sum(map(len, text.words)),
-            "sentences": len(text.words),
-        },
-        "text_source": text_source,
-        "analysed_as": text.language,
-        "language_source": source,
-        "reasons": reasons,
-        "provider": "+".join(_PROVIDERS[name] for name in found if name not in reasons) or "none",
-        "model": None,
-        "offline": True,
-    }
+    return TextAnalysisResult(
+        **{name: value for name, value in found.items() if name not in reasons},
+        statistics=TextStatistics(characters=len(given), words=sum(map(len, text.words)), sentences=len(text.words)),
+        text_source=text_source,
+        analysed_as=text.language,
+        language_source=source,
+        reasons=reasons,
+        provider="+".join(_PROVIDERS[name] for name in found if name not in reasons) or "none",
+        model=None,
+        offline=True,
+    ).as_dict()
 
 
-def _take_apart(given: str, request: TextRequest, assumed_language: str) -> tuple[_Text, str]:
+def _take_apart(given: str, request: TextRequest, assumed_language: str) -> tuple[_Text, LanguageSource]:
     """The text with the language to analyse it by, and where that is known from."""
     sentences = split_sentences(cleaned(given))
     detected: Language | _Untold = _Untold("nobody asked for it")
     if LANGUAGE in request.analyses or request.language is None:
         detected = _detect(sentences)
+    source: LanguageSource
     if request.language is not None:
         language, source = request.language, "payload"
     elif isinstance(detected, Language):
@@ -250,29 +256,29 @@ def _detect(sentences: Sequence[Sentence]) -> Language | _Untold:
     return language
 
 
-def _sentiment(text: _Text) -> dict[str, Any] | _Untold:
+def _sentiment(text: _Text) -> Sentiment | _Untold:
     problem = _not_english(text)
     if problem is not None:
         return problem
     sentiment = judge(text.sentences)
-    return _NO_WORDS if sentiment is None else _plain(sentiment)
+    return _NO_WORDS if sentiment is None else _rounded(sentiment)
 
 
-def _keywords(text: _Text) -> list[dict[str, Any]] | _Untold:
+def _keywords(text: _Text) -> tuple[Keyword, ...] | _Untold:
     if text.language in _WITHOUT_SPACES:
         return _Untold(f"{text.language!r} is written without spaces, so that its words are not found")
-    return [asdict(item) for item in yake_keywords.keywords(text.words, text.language, text.max_keywords)]
+    return tuple(yake_keywords.keywords(text.words, text.language, text.max_keywords))
 
 
-def _language(text: _Text) -> dict[str, Any] | _Untold:
-    return text.detected if isinstance(text.detected, _Untold) else _plain(text.detected)
+def _language(text: _Text) -> Language | _Untold:
+    return text.detected if isinstance(text.detected, _Untold) else _rounded(text.detected)
 
 
-def _readability(text: _Text) -> dict[str, Any] | _Untold:
+def _readability(text: _Text) -> Readability | _Untold:
     problem = _not_english(text)
     if problem is not None:
         return problem
-    return _plain(readability.measure(text.words)) if text.words else _NO_WORDS
+    return _rounded(readability.measure(text.words)) if text.words else _NO_WORDS
 
 
 _ANALYSERS: dict[str, Callable[[_Text], Any]] = {
@@ -294,9 +300,11 @@ def _not_english(text: _Text) -> _Untold | None:
     return None
 
 
-def _plain(record: Sentiment | Language | Readability) -> dict[str, Any]:
-    """The fields of a record, with four decimals: more would claim a precision that none of the methods has."""
-    return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(record).items()}
+def _rounded(record: Told) -> Told:
+    """The record with four decimals: more would claim a precision that none of the methods has."""
+    values = {item.name: getattr(record, item.name) for item in fields(record)}
+    rounded: dict[str, Any] = {name: round(value, 4) for name, value in values.items() if isinstance(value, float)}
+    return replace(record, **rounded)
 
 
 async def _readiness() -> Readiness:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Literal
 
+from ..results.text_analysis import Sentiment
 from .mood_words import NEUTRAL, WordMood, read_mood
 from .text_units import Sentence, pieces
 
@@ -19,23 +18,6 @@ _MAX_PIECE_CHARS = 250
 # VADER reads an emoji as the several words of its name, so 250 of them would take it 40 ms.
 _MAX_EMOJI = 25
 _EMOJI = re.compile("[\u2190-\u2bff\U0001f000-\U0001faff]")
-
-
-@dataclass(slots=True, frozen=True)
-class Sentiment:
-    """What a text says.
-
-    Attributes:
-        label: "positive" or "negative" where ``compound`` is 0.05 or more away from 0, as VADER's authors have it.
-        compound: from -1.0 to 1.0.
-        positive, negative, neutral: shares of the words, together 1.0.
-    """
-
-    label: Literal["positive", "negative", "neutral"]
-    compound: float
-    positive: float
-    negative: float
-    neutral: float
 
 
 def judge(sentences: Iterable[Sentence]) -> Sentiment | None:

@@ -13,6 +13,7 @@ from tests.processors.ai.test_hosted import everything_told, failure
 from tests.processors.ai.test_prompting import INJECTIONS
 from tests.processors.recordings import context
 from tests.processors.test_emotion_analysis import KEYS as OFFLINE_KEYS
+from tests.results.kit import typed
 
 from async_processor import AdvancedAsyncProcessor, TaskStatus
 from async_processor.config import AIConfig, EmotionConfig, ProcessorConfig
@@ -70,7 +71,7 @@ async def judge(request, server):
             config = settings(request.param, server.base_url, **emotion)
             analysers[key] = ChatAnalyser(config, environ={}, clock=Noon())
         task = create_task(ProcessingType.EMOTION_ANALYSIS, payload)
-        return await analysers[key](task, context(task, transcription))
+        return typed(task.task_type, await analysers[key](task, context(task, transcription)))
 
     judge.provider = request.param
     yield judge

@@ -19,6 +19,7 @@ from tests.processors.ai import server as act
 from tests.processors.ai.test_hosted import ECHOES, HOSTILE_ANSWERS, WAITS, everything_told, failure
 from tests.processors.recordings import RATE, context, encode, pcm, silence, tone
 from tests.processors.test_emotion_analysis import KEYS as OFFLINE_KEYS
+from tests.results.kit import typed
 
 from async_processor import AdvancedAsyncProcessor, TaskStatus
 from async_processor.config import EmotionConfig, ProcessorConfig, SpeechConfig
@@ -52,7 +53,9 @@ def measure(server):
         if behaviour is not None:
             server.behaviour = behaviour
         task = create_task(ProcessingType.EMOTION_ANALYSIS, payload)
-        return await analyse(task, context(task), settings=settings(server, **given), speech=speech or SpeechConfig())
+        speech = speech or SpeechConfig()
+        found = await analyse(task, context(task), settings=settings(server, **given), speech=speech)
+        return typed(task.task_type, found)
 
     return measure
 

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from tests.processors.ai import server as act
 from tests.processors.recordings import RATE, context, encode, pcm, silence, tone
+from tests.results.kit import typed
 
 from async_processor import AdvancedAsyncProcessor, ProcessingType, TaskStatus, create_task
 from async_processor.config import ProcessorConfig, SpeechConfig
@@ -55,7 +56,8 @@ async def ask(server):
         transcriber = HostedTranscriber(settings(server.base_url, **more), environ={})
         opened.append(transcriber)
         payload = {"audio_data": SOUND, "sample_rate": RATE} if payload is None else payload
-        return await transcriber(ProcessingTask(ProcessingType.AUDIO_TRANSCRIPTION, payload))
+        task = ProcessingTask(ProcessingType.AUDIO_TRANSCRIPTION, payload)
+        return typed(task.task_type, await transcriber(task))
 
     yield ask
     for transcriber in opened:

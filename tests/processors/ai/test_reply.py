@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import pytest
 from tests.processors.ai import server as act
 from tests.processors.ai.test_prompting import after, felt, heard
+from tests.results.kit import typed
 
 from async_processor.config import AIConfig, ProcessorConfig
 from async_processor.context import DependencyResults, TaskContext
@@ -50,7 +51,8 @@ async def reply_to(payload, *results, responder=None, **settings):
     responder = responder or Responder(AIConfig(**settings), environ={}, clock=Noon())
     task = create_task(ProcessingType.AI_RESPONSE, payload)
     dependencies = after(*results) if results else DependencyResults()
-    return await responder(task, TaskContext(task_id=task.id, task_type=task.task_type, dependencies=dependencies))
+    context = TaskContext(task_id=task.id, task_type=task.task_type, dependencies=dependencies)
+    return typed(task.task_type, await responder(task, context))
 
 
 @pytest.fixture

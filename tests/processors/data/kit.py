@@ -6,6 +6,8 @@ import json
 from datetime import datetime
 from typing import Any
 
+from tests.results.kit import typed
+
 from async_processor.config import DataConfig
 from async_processor.context import TaskContext
 from async_processor.model import ProcessingTask, ProcessingType
@@ -24,7 +26,7 @@ def analyse(data: object = None, *, config: DataConfig = CONFIG, cancelled: bool
     assert result.keys() >= ALWAYS
     # Equal after a round trip: no NaN, no tuples, no types of NumPy's.
     assert json.loads(json.dumps(result, allow_nan=False)) == result
-    return result
+    return typed(task.task_type, result)
 
 
 def summary_of(data: object, name: str, **fields: Any) -> dict[str, Any]:

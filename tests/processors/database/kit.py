@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 from tests.processors.database.server import DATABASE, Server
+from tests.results.kit import typed
 
 from async_processor import AdvancedAsyncProcessor, ProcessingType, TaskResult, create_task
 from async_processor.config import DatabaseConfig, ProcessorConfig
@@ -148,7 +149,7 @@ class Caller:
     async def __call__(self, key: str | None = None, /, **payload: Any) -> dict[str, Any]:
         task = create_task(ProcessingType.DATABASE_OPERATION, payload)
         context = TaskContext(task_id=task.id, task_type=task.task_type, idempotency_key=key)
-        return await self.operations(task, context)
+        return typed(task.task_type, await self.operations(task, context))
 
     async def sql(self, text: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
         return await self(operation="sql", sql=text, parameters=parameters)

@@ -14,6 +14,7 @@ from aiosmtpd.smtp import SMTP
 from tests.processors.ai import server as act
 from tests.processors.notify.connections import Connections
 from tests.processors.notify.mail_server import MailServerKit
+from tests.results.kit import ended
 
 from async_processor import AdvancedAsyncProcessor, ProcessingType, ProcessorConfig, TaskResult, TaskStatus, create_task
 from async_processor.config import NotifyConfig
@@ -42,7 +43,7 @@ async def processor(
 async def run(made: AdvancedAsyncProcessor, payload: dict[str, Any], **options: Any) -> TaskResult:
     task = create_task(ProcessingType.NOTIFICATION, payload, **options)
     await made.submit_task(task)
-    return await made.wait_for_task(task.id, timeout=30.0)
+    return ended(await made.wait_for_task(task.id, timeout=30.0))
 
 
 async def assert_the_slot_is_free(made: AdvancedAsyncProcessor) -> None:

@@ -14,11 +14,11 @@ import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...config import DatabaseConfig
 from ...errors import AsyncProcessorError, ConfigurationError
+from ...results.database_operation import StatementResult
 from ..database_request import DatabaseRequest, Delete, Insert, Select, Sql, Statement, Update
 from ..database_values import size_of, storable
 from . import database_failures as failures
@@ -71,24 +71,6 @@ _SIDES: dict[str, Callable[[DatabaseConfig], Side]] = {
     "postgres": PostgresqlSide,
 }
 _DRIVERS = ("", "aiosqlite", "asyncpg")
-
-
-@dataclass(slots=True, kw_only=True)
-class StatementResult:
-    """What one statement gave.
-
-    Attributes:
-        columns, rows: what was read.
-        row_count: how many rows were read or else changed; None where the database does not say.
-        truncated: whether there were more rows than a task is given.
-        keys: primary keys of the rows that were inserted.
-    """
-
-    columns: list[str] = field(default_factory=list)
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    row_count: int | None = 0
-    truncated: bool = False
-    keys: list[dict[str, Any]] = field(default_factory=list)
 
 
 def open_database(name: str, url_text: str, settings: DatabaseConfig) -> Database:
@@ -296,19 +278,20 @@ class _Work:
 
     def _rows(self, result: Any) -> StatementResult:
         """As many rows as there may be, a few at a time: what is cut off is never read."""
-        found = StatementResult(columns=_unique(result.keys()))
-        while not found.truncated and (chunk := result.fetchmany(_CHUNK_ROWS)):
+        columns = _unique(result.keys())
+        rows: list[dict[str, Any]] = []
+        truncated = False
+        while not truncated and (chunk := result.fetchmany(_CHUNK_ROWS)):
             for row in chunk:
-                record = _record(found.columns, row)
+                record = _record(columns, row)
                 self._bytes_left -= size_of(record)
                 if self._rows_left == 0 or self._bytes_left < 0:
-                    found.truncated = True
+                    truncated = True
                     break
                 self._rows_left -= 1
-                found.rows.append(record)
+                rows.append(record)
         result.close()
-        found.row_count = len(found.rows)
-        return found
+        return StatementResult(columns=tuple(columns), rows=rows, row_count=len(rows), truncated=truncated)
 
 
 def _record(columns: Iterable[str], row: Iterable[Any]) -> dict[str, Any]:

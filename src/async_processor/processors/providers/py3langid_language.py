@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Any
 
+from ...results.text_analysis import Language
 from ..extras import needs_extra
 
 NAME = "py3langid"
@@ -20,14 +20,6 @@ LANGUAGES = (
 _MAX_CHARS = 5_000
 
 
-@dataclass(slots=True, frozen=True)
-class Language:
-    """A two-letter code (ISO 639-1), and from 0.0 to 1.0 how sure the recogniser is of it, among ``LANGUAGES``."""
-
-    code: str
-    confidence: float
-
-
 @functools.cache
 def _identifier() -> Any:
     # Unpacking the model takes 0.4 s: once per process. One of our own, because set_languages changes it.
@@ -40,7 +32,9 @@ def _identifier() -> Any:
 
 
 def identify(text: str) -> Language:
-    """Recognise the language. It always names one, also for a single word or none, so ask only about some words.
+    """Recognise the language, among ``LANGUAGES``.
+
+    It always names one, also for a single word or none, so ask only about some words.
 
     Args:
         text: with few marks on a letter: it is normalised, which takes quadratic time with many.
@@ -49,4 +43,4 @@ def identify(text: str) -> Language:
         MissingExtraError: py3langid is not installed.
     """
     code, confidence = _identifier().classify(text[:_MAX_CHARS])
-    return Language(str(code), float(confidence))
+    return Language(code=str(code), confidence=float(confidence))

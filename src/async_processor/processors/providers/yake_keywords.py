@@ -10,9 +10,9 @@ import contextlib
 import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from ...errors import PermanentError
+from ...results.text_analysis import Keyword
 from ..extras import needs_extra
 
 NAME = "yake"
@@ -34,14 +34,6 @@ _NO_LIST = "xx"
 # keywords letter by letter, so words are.
 _MAX_SENTENCE_WORDS = 100
 _MAX_WORD_CHARS = 50
-
-
-@dataclass(slots=True, frozen=True)
-class Keyword:
-    """One to three words of the text, and their score: the lower, the more they say about it."""
-
-    keyword: str
-    score: float
 
 
 def keywords(sentences: Iterable[Sequence[str]], language: str, limit: int) -> list[Keyword]:
@@ -68,7 +60,7 @@ def keywords(sentences: Iterable[Sequence[str]], language: str, limit: int) -> l
         raise PermanentError("yake could not rank the words of this text")
     written = {word for words in kept for word in words}
     scored = ((_as_written(phrase, written), float(score)) for phrase, score in found)
-    return [Keyword(phrase, score) for phrase, score in scored if math.isfinite(score)]
+    return [Keyword(keyword=phrase, score=score) for phrase, score in scored if math.isfinite(score)]
 
 
 def _as_text(sentences: Iterable[Sequence[str]]) -> str:
