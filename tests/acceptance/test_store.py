@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.source_code import ROOT
@@ -121,8 +122,11 @@ async def fails(_task: ProcessingTask) -> None:
     raise LookupError("on purpose")
 
 
-@pytest.mark.parametrize("store", ["", "sqlite:", "sqlite://tasks.db", "sqlite:///", "postgres://host/db", "tasks.db"])
-def test_a_store_that_cannot_be_is_refused_with_what_can(store: str):
+@pytest.mark.parametrize(
+    "store",
+    ["", "sqlite:", "sqlite://tasks.db", "sqlite:///", "postgres://host/db", "tasks.db", Path("tasks.db"), None, 7],
+)
+def test_a_store_that_cannot_be_is_refused_with_what_can(store: Any):
     with pytest.raises(ConfigurationError, match="sqlite:///FILE"):
         AdvancedAsyncProcessor(store=store)
 

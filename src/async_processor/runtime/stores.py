@@ -21,7 +21,8 @@ def check_store(store: Store | str, durability: str) -> None:
     Raises:
         ConfigurationError: and what would be accepted instead.
     """
-    if isinstance(store, str) and store != MEMORY and not file_of(store):
+    known = store == MEMORY or file_of(store) if isinstance(store, str) else callable(getattr(store, "new_row", None))
+    if not known:
         raise ConfigurationError(
             f'store must be "memory:", or "sqlite:///FILE" ("sqlite:////FILE" for an absolute path), not {store!r}'
         )
