@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from tests.monitoring.events import Play
@@ -97,10 +98,9 @@ def test_python_collects_by_its_own_rules_while_nothing_runs():
 
 def test_work_that_never_pauses_is_not_let_grow_without_end():
     async def main() -> None:
-        quiet = QuietCollector()
+        quiet = QuietCollector(now=lambda: 0.0)  # as if a collection took no time
         Play(quiet).begin("endless")
         for _ in range(2):
-            quiet._not_before = 0.0  # as if the last one were long ago: it is measured in real time
             garbage = old_garbage()
             await asyncio.sleep(LONGEST_WAIT_S)
             assert garbage() is None
@@ -111,18 +111,20 @@ def test_work_that_never_pauses_is_not_let_grow_without_end():
 
 
 def test_full_collections_take_a_hundredth_of_the_time_at_most():
+    # When one begins and has ended, and then when the next ones would begin.
+    times = iter([10.0, 11.0, 110.9, 111.1, 111.2])
+
     async def main() -> None:
-        quiet = QuietCollector()
+        quiet = QuietCollector(now=times.__next__)
         play = Play(quiet)
-        gone, kept = [], []
-        for garbage in (gone, kept):
+        left = []
+        for _ in range(3):
             play.begin("a")
-            garbage.append(old_garbage())
+            garbage = old_garbage()
             play.end("a")
-            # No real time passes in this sleep, while a collection takes some.
             await asyncio.sleep(QUIET_S)
-        assert gone[0]() is None
-        assert kept[0]() is not None
+            left.append(garbage() is not None)
+        assert left == [False, True, False]
 
     run_virtual(main)
 
@@ -138,8 +140,8 @@ def test_young_objects_are_looked_at_often_enough_for_each_look_to_be_short(coll
         for number in range(3 * ATTEMPTS_PER_COLLECTION):
             play.attempt(f"t-{number}")
             kept.append(Knot())
-        gc.set_threshold(700, 10, gc.get_threshold()[OLDEST])
         assert collections == [1, 1, 1]
+        gc.set_threshold(700, 10, gc.get_threshold()[OLDEST])
         quiet.stopped(0.0)
 
     run_virtual(main)
@@ -158,7 +160,10 @@ def test_the_last_of_several_processors_lets_go():
     run_virtual(main)
 
 
-def test_a_collector_that_the_application_switched_off_stays_alone(collections: list[int]):
+@pytest.mark.parametrize("switch_off", [gc.disable, functools.partial(gc.set_threshold, 0)])
+def test_a_collector_that_the_application_switched_off_stays_alone(
+    switch_off: Callable[..., None], collections: list[int]
+):
     async def main() -> None:
         quiet = QuietCollector()
         play = Play(quiet)
@@ -167,11 +172,12 @@ def test_a_collector_that_the_application_switched_off_stays_alone(collections: 
         assert not held()
         await asyncio.sleep(QUIET_S)
 
-    gc.disable()
+    switch_off()
     try:
         run_virtual(main)
     finally:
         gc.enable()
+        gc.set_threshold(*THRESHOLDS)
     assert collections == []
 
 

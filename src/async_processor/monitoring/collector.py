@@ -11,6 +11,7 @@ import asyncio
 import gc
 import threading
 import time
+from collections.abc import Callable
 
 from .observer import AttemptEnded, AttemptStarted, Observer
 
@@ -63,12 +64,16 @@ _held = _Held()
 class QuietCollector(Observer):
     """Full collections only while no task runs, or at last after ``LONGEST_WAIT_S``.
 
-    Does nothing where the application has switched the collector off (``gc.disable()``). Lives on the event loop on
-    which the processor was started. Tasks in threads are waited for as well as those on the loop: a collection in one
-    thread stops all others.
+    Does nothing where the application has switched the collector off (``gc.disable()``, ``gc.set_threshold(0)``).
+    Lives on the event loop on which the processor was started. Tasks in threads are waited for as well as those on the
+    loop: a collection in one thread stops all others.
+
+    Args:
+        now: seconds that really pass, to tell how long a collection took.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self._now = now
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running = 0
         self._attempts = ATTEMPTS_PER_COLLECTION
@@ -82,7 +87,7 @@ class QuietCollector(Observer):
     def attempt_started(self, event: AttemptStarted) -> None:  # noqa: ARG002
         """No full collection from here on."""
         self._running += 1
-        if not self._holding and gc.isenabled():
+        if not self._holding and gc.isenabled() and gc.get_threshold()[0]:
             self._hold()
 
     def attempt_ended(self, event: AttemptEnded) -> None:  # noqa: ARG002
@@ -136,9 +141,9 @@ class QuietCollector(Observer):
 
     def _collect_if_due(self) -> None:
         """Collect fully if Python's own count says so, and the last time is not too near for what it took."""
-        began = time.perf_counter()
+        began = self._now()
         if gc.get_count()[_FULL] <= _held.threshold or began < self._not_before:
             return
         gc.collect()
-        now = time.perf_counter()
-        self._not_before = now + _PAUSE_AFTER * (now - began)
+        ended = self._now()
+        self._not_before = ended + _PAUSE_AFTER * (ended - began)
