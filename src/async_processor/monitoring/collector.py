@@ -74,7 +74,6 @@ class QuietCollector(Observer):
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self._now = now
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._running = 0
         self._attempts = ATTEMPTS_PER_COLLECTION
         self._holding = False
@@ -100,25 +99,19 @@ class QuietCollector(Observer):
             self._attempts = ATTEMPTS_PER_COLLECTION
             gc.collect(_YOUNG)
         if not self._running and self._quiet is None:
-            self._quiet = self._get_loop().call_later(QUIET_S, self._on_quiet)
+            self._quiet = asyncio.get_running_loop().call_later(QUIET_S, self._on_quiet)
 
     def stopped(self, at: float) -> None:  # noqa: ARG002
         """Leave the collector as it was found."""
         self._running = 0
         self._release()
-        self._loop = None
 
     # ---- holding
-
-    def _get_loop(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-        return self._loop
 
     def _hold(self) -> None:
         self._holding = True
         _held.hold()
-        self._at_last = self._get_loop().call_later(LONGEST_WAIT_S, self._on_at_last)
+        self._at_last = asyncio.get_running_loop().call_later(LONGEST_WAIT_S, self._on_at_last)
 
     def _release(self) -> None:
         for timer in (self._quiet, self._at_last):
@@ -137,7 +130,7 @@ class QuietCollector(Observer):
 
     def _on_at_last(self) -> None:
         self._collect_if_due()
-        self._at_last = self._get_loop().call_later(LONGEST_WAIT_S, self._on_at_last)
+        self._at_last = asyncio.get_running_loop().call_later(LONGEST_WAIT_S, self._on_at_last)
 
     def _collect_if_due(self) -> None:
         """Collect fully if Python's own count says so, and the last time is not too near for what it took."""
