@@ -22,14 +22,12 @@ from ..results.data_analytics import (
     OutliersResult,
     SqlResult,
     SummaryResult,
-    TimeSeriesResult,
 )
 from . import payload as read
 from .data_columns import Kind
 from .data_request import MAX_CORRELATED, Analysis, Correlation, GroupBy, Outliers, Query, Summary, TimeSeries
 from .data_series import time_series
-from .data_table import Table, TableColumn, name_columns
-from .providers import duckdb_engine
+from .data_table import Table, TableColumn, about, name_columns
 from .providers.duckdb_engine import Engine
 
 Report = Callable[[float, str], None]
@@ -70,16 +68,7 @@ def figures(engine: Engine, table: Table, analysis: Analysis, limit: int, report
         case GroupBy():
             return _group_by(engine, table, analysis, limit)
         case TimeSeries():
-            found = time_series(engine, table, analysis, limit)
-            return TimeSeriesResult(
-                analysis_type="time_series",
-                interval=analysis.interval,
-                window=analysis.window,
-                points=found.points,
-                trend=found.trend,
-                truncated=found.truncated,
-                **_about(table),
-            )
+            return time_series(engine, table, analysis, limit)
         case Correlation():
             return _correlation(engine, table, analysis, report)
         case Outliers():
@@ -92,13 +81,8 @@ def figures(engine: Engine, table: Table, analysis: Analysis, limit: int, report
                 columns=tuple(rows.names),
                 rows=rows.values,
                 truncated=rows.truncated,
-                **_about(table),
+                **about(table),
             )
-
-
-def _about(table: Table) -> dict[str, Any]:
-    """What the results of all analyses tell."""
-    return {"row_count": table.rows, "warnings": table.remarks, "provider": duckdb_engine.NAME, "offline": True}
 
 
 def _summary(engine: Engine, table: Table, report: Report) -> SummaryResult:
@@ -106,7 +90,7 @@ def _summary(engine: Engine, table: Table, report: Report) -> SummaryResult:
     for number, column in enumerate(table.columns, 1):
         columns.append(_column_summary(engine, table, column))
         report(number / len(table.columns), "summarised")
-    return SummaryResult(analysis_type="summary", columns=tuple(columns), truncated=False, **_about(table))
+    return SummaryResult(analysis_type="summary", columns=tuple(columns), truncated=False, **about(table))
 
 
 def _column_summary(engine: Engine, table: Table, column: TableColumn) -> ColumnSummary:
@@ -140,7 +124,7 @@ def _group_by(engine: Engine, table: Table, analysis: GroupBy, limit: int) -> Gr
         key = dict(zip(analysis.by, row, strict=False))
         groups.append(Group(key=key, count=row[len(keys)], values=values))
     truncated = len(rows) > limit
-    return GroupByResult(analysis_type="group_by", groups=tuple(groups), truncated=truncated, **_about(table))
+    return GroupByResult(analysis_type="group_by", groups=tuple(groups), truncated=truncated, **about(table))
 
 
 def _aggregate(table: Table, name: str, function: str) -> str:
@@ -164,7 +148,7 @@ def _correlation(engine: Engine, table: Table, analysis: Correlation, report: Re
     for number, (one, other) in enumerate(pairs, 1):
         found.append(_pair(engine, one, other))
         report(number / len(pairs), "correlated")
-    return CorrelationResult(analysis_type="correlation", pairs=tuple(found), truncated=False, **_about(table))
+    return CorrelationResult(analysis_type="correlation", pairs=tuple(found), truncated=False, **about(table))
 
 
 def _pair(engine: Engine, one: TableColumn, other: TableColumn) -> CorrelatedPair:
@@ -212,7 +196,7 @@ def _outliers(engine: Engine, table: Table, analysis: Outliers, limit: int, repo
         threshold=analysis.threshold,
         columns=tuple(found),
         truncated=truncated,
-        **_about(table),
+        **about(table),
     )
 
 

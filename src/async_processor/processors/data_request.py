@@ -96,14 +96,12 @@ class Request:
     """A payload that has been checked.
 
     Attributes:
-        name: the type of analysis.
         source: where the table comes from. The values in it have not been looked at.
         analysis: what to do with it.
         limit: most rows, groups or points to give back.
         chart: what to draw, if anything.
     """
 
-    name: str
     source: Source
     analysis: Analysis
     limit: int
@@ -127,7 +125,6 @@ def read_request(payload: Mapping[str, Any], config: DataConfig) -> Request:
     """
     name = read.choice(payload, "analysis_type", "summary", tuple(_READERS))
     return Request(
-        name=name,
         source=_read_source(payload, config),
         analysis=_READERS[name](payload),
         limit=read.whole(payload, "limit", config.max_result_rows, 1, config.max_result_rows),

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
-from ..results.data_analytics import SeriesPoint, Trend
+from ..results.data_analytics import SeriesPoint, TimeSeriesResult, Trend
 from . import payload as read
 from .data_columns import FIELD, Kind, shown
 from .data_request import TimeSeries
-from .data_table import Table, TableColumn
+from .data_table import Table, TableColumn, about
 from .providers.duckdb_engine import Engine
 
 _DAY_S = 86_400.0
 POINT_NAMES = tuple(item.name for item in fields(SeriesPoint))
 
 
-@dataclass(slots=True, frozen=True)
-class Series:
-    """The figures of the intervals, the line through all values, and whether there are more intervals."""
-
-    points: tuple[SeriesPoint, ...]
-    trend: Trend
-    truncated: bool
-
-
-def time_series(engine: Engine, table: Table, analysis: TimeSeries, limit: int) -> Series:
+def time_series(engine: Engine, table: Table, analysis: TimeSeries, limit: int) -> TimeSeriesResult:
     """Figures of every interval from the first to the last, the empty ones included.
 
     Raises:
@@ -38,10 +29,14 @@ def time_series(engine: Engine, table: Table, analysis: TimeSeries, limit: int) 
         f"WHERE {moment} IS NOT NULL AND {value} IS NOT NULL"
     )
     points = _points(engine, analysis, limit)
-    return Series(
-        tuple(SeriesPoint(**dict(zip(POINT_NAMES, row, strict=True))) for row in points[:limit]),
-        _trend(engine),
+    return TimeSeriesResult(
+        analysis_type="time_series",
+        interval=analysis.interval,
+        window=analysis.window,
+        points=tuple(SeriesPoint(**dict(zip(POINT_NAMES, row, strict=True))) for row in points[:limit]),
+        trend=_trend(engine),
         truncated=len(points) > limit,
+        **about(table),
     )
 
 

@@ -6,12 +6,13 @@ import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..config import DataConfig
 from . import payload as read
 from .data_columns import FIELD, LARGEST, Column, Kind, check_cells, check_column_count, columns_of, shown, too_large
 from .data_request import QUERY, File, Source, check_records
-from .providers import pyarrow_tables
+from .providers import duckdb_engine, pyarrow_tables
 from .providers.duckdb_engine import Engine, Relation, file_in_memory
 
 _FINITE = "CASE WHEN isfinite({0}::{1}) THEN {0}::{1} END"
@@ -103,6 +104,11 @@ def load(engine: Engine, source: Source, config: DataConfig) -> Table:
         table = _load_columns(engine, columns_of(source, **limits, step=engine.check))
     engine.lock()
     return table
+
+
+def about(table: Table) -> dict[str, Any]:
+    """What the results of all analyses tell of their table."""
+    return {"row_count": table.rows, "warnings": table.remarks, "provider": duckdb_engine.NAME, "offline": True}
 
 
 def name_columns(engine: Engine, table: Table) -> None:
